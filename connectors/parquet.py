@@ -1,0 +1,110 @@
+"""Parquet out: shards of clean rows and files of dead letters, each counted again from what was stored."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+import apache_beam as beam
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from connectors.storage import Storage, join
+from contracts.decode import HASH_LOW, RAW
+from contracts.refusal import ErrorCode, Refusal
+from contracts.table import Table
+from transforms.dead_letters import dead_letters
+from transforms.ledger import LetterFile, Shard
+from transforms.run import Run
+
+__all__ = ["WriteDeadLetters", "WriteShards", "run_folder"]
+
+COMPRESSION_LEVEL = 1
+"""Of zstd: files are written once and read once; higher levels cost more than they save."""
+LETTER_FILE_BYTES = 64 << 20
+"""Dead letters are held back up to this many bytes, so that a run makes few files."""
+
+
+def run_folder(folder: str, table: str, run_id: str) -> str:
+    """Where a run's files of one table are: `<folder>/<table>/run_id=<run>`."""
+    return join(folder, table, f"run_id={run_id}")
+
+
+class WriteShards(beam.DoFn):  # type: ignore[misc]
+    """(table, bucket, rows) -> Shard: one Parquet file, under a name that no other attempt uses."""
+
+    def __init__(self, run: Run, storage: Storage) -> None:
+        self._run = run
+        self._storage = storage
+
+    def process(self, element: tuple[str, int, pl.DataFrame]) -> Iterator[Shard]:
+        name, bucket, rows = element
+        file = f"part-{bucket:05d}-{secrets.token_hex(4)}.parquet"
+        uri = join(run_folder(self._run.processed, name, self._run.run_id), file)
+        sink = io.BytesIO()
+        stored = rows.drop(HASH_LOW, RAW, strict=False).with_columns(pl.lit(self._run.run_id).alias("_run_id"))
+        stored.write_parquet(sink, compression="zstd", compression_level=COMPRESSION_LEVEL)
+        self._storage.write(uri, sink.getvalue())
+        counted = Counter(row[0] for row in stored_rows(self._storage, uri, ["_source"]))
+        yield Shard(name, uri, tuple(sorted(counted.items())))
+
+
+class WriteDeadLetters(beam.DoFn):  # type: ignore[misc]
+    """(table, source, refusals) -> LetterFile: the refused records of a bundle in one Parquet file a table."""
+
+    def __init__(self, tables: Mapping[str, Table], run: Run, storage: Storage) -> None:
+        self._tables = dict(tables)
+        self._run = run
+        self._storage = storage
+        self._held: dict[str, list[pa.Table]] = {}
+        self._bytes = 0
+
+    def start_bundle(self) -> None:
+        self._held, self._bytes = {}, 0
+
+    def process(self, element: tuple[str, str, list[Refusal]]) -> Iterator[LetterFile]:
+        name, source, refusals = element
+        letters = dead_letters(self._tables[name], source, refusals, self._run, datetime.now(UTC))
+        self._held.setdefault(name, []).append(letters)
+        self._bytes += letters.nbytes
+        if self._bytes > LETTER_FILE_BYTES:
+            yield from self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for file in self._flush():
+            yield GlobalWindows.windowed_value(file)
+
+    def _flush(self) -> Iterator[LetterFile]:
+        held, self._held, self._bytes = self._held, {}, 0
+        for name, letters in held.items():
+            folder = run_folder(self._run.dead_letters, name, self._run.run_id)
+            uri = join(folder, f"part-{secrets.token_hex(8)}.parquet")
+            sink = pa.BufferOutputStream()
+            pq.write_table(pa.concat_tables(letters), sink, compression="zstd")
+            self._storage.write(uri, sink.getvalue().to_pybytes())
+            counted = Counter(stored_rows(self._storage, uri, ["table", "source", "error_code"]))
+            yield LetterFile(uri, tuple(sorted((*key, count) for key, count in counted.items())))
+
+
+def duplicate_refusals(rows: pl.DataFrame) -> Iterator[tuple[str, list[Refusal]]]:
+    """Duplicates that are kept for audit, as refusals by source; `rows` has `_raw`, `_source` and `_position`."""
+    for (source,), group in rows.group_by("_source", maintain_order=True):
+        yield str(source), [
+            Refusal(position, raw, ErrorCode.DUPLICATE, "another record of this run has the same primary key")
+            for position, raw in group.select("_position", RAW).iter_rows()
+        ]
+
+
+def stored_rows(storage: Storage, uri: str, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    """The values of `columns` in a stored Parquet file, a tuple a row: read back, not remembered."""
+    with storage.open(uri) as stream:
+        table = pq.ParquetFile(stream).read(columns)
+    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+
+

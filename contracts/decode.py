@@ -1,0 +1,340 @@
+"""Records in, clean rows and refusals out: a pure function of (bytes, Table).
+
+    block of raw records --> accept what is plainly clean, whole columns at once
+                         --> judge what is left, record by record (judge.py)
+                         --> derived columns, key digest --> one data frame of clean rows, in order of position
+
+A record's fate depends on the record alone, never on its neighbours in the block.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import xxhash
+
+from contracts.columns import polars_type, read_column, rules, series_of
+from contracts.csv_rows import CsvHeader, parse_rows, texts_of
+from contracts.judge import Judge
+from contracts.refusal import ErrorCode, NotClean, Refusal
+from contracts.table import Column, Kind, Table, UnknownFields
+from contracts.values import parse_json
+
+__all__ = ["EXTRA", "HASH", "HASH_LOW", "POSITION", "RAW", "Block", "Decoded", "Decoder", "Format"]
+
+POSITION = "_position"
+HASH = "_hash"
+HASH_LOW = "_hash_low"
+"""The other 64 bits of a primary key's digest; with `_hash` it tells keys apart. It is not stored."""
+EXTRA = "_extra"
+RAW = "_raw"
+
+
+class Format(enum.Enum):
+    """How the records of a block are written."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Raw records of one source, in order. `positions` has the shape (n,) and is int64, one for each of `records`.
+
+    `refusals` are the records that the reader itself had to refuse: too large, or a whole file that is damaged.
+    """
+
+    source: str
+    format: Format
+    records: Sequence[bytes]
+    positions: npt.NDArray[np.int64]
+    header: CsvHeader | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Records in the block, the refused ones included."""
+        return len(self.records) + len(self.refusals)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of a block: clean rows in order of position, and the refused records.
+
+    `rows` has the table's columns, then `_extra` where the contract keeps unknown fields, `_raw` where asked
+    for, `_position`, `_hash` and `_hash_low` (int64 each).
+    """
+
+    rows: pl.DataFrame
+    refusals: list[Refusal]
+
+
+class Decoder:
+    """Decodes blocks under one table's contract. It holds compiled parsers and does not pickle: make it where it is used.
+
+    `today` is asked for the day once a block; it bounds the partition column. With `keep_raw` the clean rows
+    carry their record's bytes in `_raw`.
+    """
+
+    def __init__(self, table: Table, today: Callable[[], date], keep_raw: bool = False) -> None:
+        self.table = table
+        self._today = today
+        self._keep_raw = keep_raw
+        self._judge = Judge(table)
+        self._json = _JsonColumns(table) if _JsonColumns.can_read(table) else None
+        self._expressions = {column.name: pl.sql_expr(column.derived or "") for column in table.derived_columns}
+
+    def decode(self, block: Block) -> Decoded:
+        """Decode every record of `block`: each is one row of the result or one refusal."""
+        today = self._today()
+        columns = self._columns(block)
+        refusals = list(block.refusals)
+        if columns is None:
+            frame, indices = self._empty(), np.arange(0, dtype=np.int64)
+            left: Iterable[int] = range(len(block.records))
+        else:
+            frame, accepted = self._accept(columns, today)
+            indices = np.flatnonzero(accepted).astype(np.int64)
+            left = np.flatnonzero(~accepted).tolist()
+            frame = frame.filter(pl.Series(accepted))
+        judged: list[tuple[object, ...]] = []
+        judged_indices: list[int] = []
+        for index in left:
+            try:
+                judged.append(self._judge.row(block.records[index], block.format.value, block.header, today))
+                judged_indices.append(index)
+            except NotClean as reason:
+                refusals.append(self._refusal(block, index, reason))
+        if judged:
+            frame = pl.concat([frame, self._frame_of(judged)])
+            indices = np.concatenate([indices, np.array(judged_indices, dtype=np.int64)])
+        frame = frame.with_columns(pl.Series(POSITION, block.positions[indices], dtype=pl.Int64))
+        if self._keep_raw:
+            frame = frame.with_columns(pl.Series(RAW, [block.records[i] for i in indices], dtype=pl.Binary))
+        if self._expressions:
+            frame, refused = self._derive(frame, indices, today)
+            refusals += [self._refusal(block, index, reason) for index, reason in refused]
+        if judged:
+            frame = frame.sort(POSITION)
+        return Decoded(self._with_digest(frame), refusals)
+
+    def _refusal(self, block: Block, index: int, reason: NotClean) -> Refusal:
+        attributes = {"format": block.format.value, **(block.header.attributes() if block.header else {})}
+        return Refusal(
+            int(block.positions[index]), block.records[index], reason.code, reason.message, reason.field,
+            attributes=attributes,
+        )  # fmt: skip
+
+    def _columns(self, block: Block) -> list[Sequence[object]] | None:
+        """The values of each read column, or None where records must be judged one by one."""
+        if block.format is Format.JSON:
+            return self._json.read(block.records) if self._json and block.records else None
+        return parse_rows(block.records, block.header, self.table) if block.header and block.records else None
+
+    def _accept(self, columns: list[Sequence[object]], today: date) -> tuple[pl.DataFrame, npt.NDArray[np.bool_]]:
+        read = [read_column(column, values) for column, values in zip(self.table.read_columns, columns, strict=True)]
+        frame = pl.DataFrame([series for series, _ in read])
+        conditions: list[pl.Expr | pl.Series] = [accepted for _, accepted in read]
+        for column in self.table.read_columns:
+            conditions += rules(column, frame[column.name], today if column.name == self.table.partition else None)
+        named = [condition.alias(str(number)) for number, condition in enumerate(conditions)]
+        mask = frame.select(named).select(pl.all_horizontal(pl.all().fill_null(True))).to_series()
+        return frame.select(self._read_names()), mask.to_numpy()
+
+    def _read_names(self) -> list[str]:
+        return [column.name for column in self.table.read_columns]
+
+    def _judged_columns(self) -> list[Column]:
+        extra = [Column(EXTRA, Kind.STRING)] if self.table.unknown_fields is UnknownFields.KEEP else []
+        return [*self.table.read_columns, *extra]
+
+    def _empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema={column.name: polars_type(column) for column in self._judged_columns()})
+
+    def _frame_of(self, rows: list[tuple[object, ...]]) -> pl.DataFrame:
+        return pl.DataFrame([
+            series_of(column, values) for column, values in zip(self._judged_columns(), zip(*rows, strict=True), strict=True)
+        ])  # fmt: skip
+
+    def _derive(
+        self, frame: pl.DataFrame, indices: npt.NDArray[np.int64], today: date
+    ) -> tuple[pl.DataFrame, list[tuple[int, NotClean]]]:
+        """Add the derived columns; rows whose derived value cannot be, or breaks a rule, are refused."""
+        try:
+            derived = self._evaluate(frame)
+        except pl.exceptions.PolarsError:  # one row overflows: find it
+            return self._derive_one_by_one(frame, indices, today)
+        refused: list[tuple[int, NotClean]] = []
+        conditions = {
+            column.name: [derived[column.name].is_finite()] if column.kind is Kind.FLOAT else [] for column in self.table.derived_columns
+        }
+        kept = pl.repeat(True, len(derived), dtype=pl.Boolean, eager=True)
+        for column in self.table.derived_columns:
+            partition_day = today if column.name == self.table.partition else None
+            for condition in [*conditions[column.name], *rules(column, derived[column.name], partition_day)]:
+                holds = derived.select(condition.alias("holds")).to_series().fill_null(True)
+                for row in (kept & ~holds).arg_true():
+                    message = f"{column.name}: {derived[column.name][row]} breaks the contract"
+                    refused.append((int(indices[row]), NotClean(ErrorCode.INVALID_VALUE, message, column.name)))
+                kept &= holds
+        return (derived.filter(kept) if refused else derived), refused
+
+    def _evaluate(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with its derived columns, all in the contract's order. PolarsError where a value cannot be."""
+        computed = [
+            self._expressions[column.name].cast(polars_type(column), strict=True).alias(column.name)
+            for column in self.table.derived_columns
+        ]
+        names = [column.name for column in self.table.columns]
+        return frame.with_columns(computed).select(*names, *(name for name in frame.columns if name not in names))
+
+    def _derive_one_by_one(
+        self, frame: pl.DataFrame, indices: npt.NDArray[np.int64], today: date
+    ) -> tuple[pl.DataFrame, list[tuple[int, NotClean]]]:
+        parts: list[pl.DataFrame] = []
+        refused: list[tuple[int, NotClean]] = []
+        for row in range(len(frame)):
+            one = frame.slice(row, 1)
+            try:
+                self._evaluate(one)
+            except pl.exceptions.PolarsError as error:
+                names = ", ".join(self._expressions)
+                message = f"{names}: no value ({str(error).splitlines()[0]})"
+                field = next(iter(self._expressions)) if len(self._expressions) == 1 else None
+                refused.append((int(indices[row]), NotClean(ErrorCode.INVALID_VALUE, message, field)))
+            else:
+                parts.append(one)
+        rest = pl.concat(parts) if parts else frame.clear()
+        bad = {index for index, _ in refused}
+        kept = np.array([index for index in indices if index not in bad], dtype=np.int64)
+        derived, more = self._derive(rest, kept, today)
+        return derived, refused + more
+
+    def _with_digest(self, frame: pl.DataFrame) -> pl.DataFrame:
+        digests = key_digests(frame, self.table.primary_key)
+        return frame.with_columns(
+            pl.Series(HASH, np.ascontiguousarray(digests[:, 0])), pl.Series(HASH_LOW, np.ascontiguousarray(digests[:, 1]))
+        )
+
+
+def key_digests(frame: pl.DataFrame, key: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Digests of the rows' primary keys, shape (n, 2): XXH3-128, big-endian, as two signed 64-bit integers.
+
+    A key of one column is its text in UTF-8; one of several is each text with its length before it.
+    """
+    texts = [frame[name].cast(pl.String).to_list() for name in key]
+    keys = texts[0] if len(texts) == 1 else ["".join(f"{len(part)}:{part}" for part in row) for row in zip(*texts, strict=True)]
+    joined = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, keys)))
+    return np.frombuffer(joined, dtype=">i8").reshape(-1, 2).astype(np.int64)
+
+
+class _JsonColumns:
+    """JSON records to columns by msgspec: each line is parsed once, by the parser that judges it."""
+
+    def __init__(self, table: Table) -> None:
+        forbid = table.unknown_fields is UnknownFields.REJECT
+        self._columns = table.read_columns
+        self._blank = _struct({column.path: column for column in self._columns}, forbid)
+        self._decode = msgspec.json.Decoder(self._blank).decode
+        names = [_attribute({c.path: c for c in self._columns}, column.path) for column in self._columns]
+        self._values = [attrgetter(name) for name in names]
+
+    @staticmethod
+    def can_read(table: Table) -> bool:
+        """Whether this reader knows all that the contract asks: unknown fields that are kept go to the judge."""
+        paths = [column.path for column in table.read_columns]
+        overlap = any(a != b and b[: len(a)] == a for a in paths for b in paths) or len(set(paths)) < len(paths)
+        return table.unknown_fields is not UnknownFields.KEEP and not overlap
+
+    def read(self, records: Sequence[bytes]) -> list[Sequence[object]]:
+        """One list a column; a record that msgspec refuses is all null, so a required key leaves it to the judge."""
+        rows: list[Any] = []
+        blank = self._blank()
+        remaining = iter(_utf8(records))
+        while True:  # extend() keeps what came before a record that fails, and the iterator goes on behind it
+            try:
+                rows.extend(map(self._decode, remaining))
+                break
+            except (msgspec.MsgspecError, RecursionError):
+                rows.append(blank)
+        return [_plain(column, list(map(values, rows))) for column, values in zip(self._columns, self._values, strict=True)]
+
+
+def _utf8(records: Sequence[bytes]) -> Sequence[bytes]:
+    """The records, those that are not UTF-8 emptied: msgspec does not look into fields that it skips."""
+    joined = b"\n".join(records)
+    if joined.isascii():
+        return records
+    try:
+        joined.decode()
+    except UnicodeDecodeError:
+        return [text.encode() for text in texts_of(records, "utf-8")]
+    return records
+
+
+_FIELD_TYPES: dict[Kind, Any] = {
+    Kind.STRING: str | int | None,
+    Kind.BOOLEAN: bool | str | None,
+    Kind.TIMESTAMP: str | None,
+    Kind.DATE: str | None,
+}
+
+
+def _struct(columns: dict[tuple[str, ...], Column], forbid: bool, depth: int = 0) -> Any:
+    """A msgspec struct whose fields are named f0, f1, … in order of first appearance, nested along the paths."""
+    fields: list[tuple[str, Any, Any]] = []
+    rename: dict[str, str] = {}
+    for number, step in enumerate(dict.fromkeys(path[depth] for path in columns)):
+        below = {path: column for path, column in columns.items() if path[depth] == step}
+        leaf = next((column for path, column in below.items() if len(path) == depth + 1), None)
+        rename[f"f{number}"] = step
+        if leaf is None:
+            nested = _struct(below, forbid, depth + 1)
+            fields.append((f"f{number}", nested, msgspec.field(default_factory=nested)))
+        elif leaf.repeated or leaf.kind not in _FIELD_TYPES:
+            fields.append((f"f{number}", msgspec.Raw, msgspec.Raw(b"null")))
+        else:
+            fields.append((f"f{number}", _FIELD_TYPES[leaf.kind], None))
+    return msgspec.defstruct("Record", fields, rename=rename, forbid_unknown_fields=forbid, gc=False)
+
+
+def _attribute(columns: dict[tuple[str, ...], Column], path: tuple[str, ...]) -> str:
+    """The attribute of the struct that holds the value at `path`: `f2.f0`."""
+    names = []
+    for depth in range(len(path)):
+        steps = list(dict.fromkeys(other[depth] for other in columns if other[:depth] == path[:depth]))
+        names.append(f"f{steps.index(path[depth])}")
+    return ".".join(names)
+
+
+def _plain(column: Column, values: list[Any]) -> list[Any]:
+    """Raw JSON values as read_column takes them: the text of a number, parsed JSON for what is nested."""
+    if not column.repeated and column.kind in _FIELD_TYPES:
+        return values
+    nested = column.repeated or column.kind is Kind.RECORD
+    plain: list[Any] = []
+    for raw in values:
+        text = bytes(raw).decode()
+        if text == "null":
+            plain.append(None)
+        elif nested:
+            plain.append(_parsed(text))
+        else:
+            plain.append(text[1:-1] if text[0] == '"' else text)
+    return plain
+
+
+def _parsed(text: str) -> object:
+    try:
+        return parse_json(text)
+    except NotClean:
+        return False  # which is neither array nor object: the judge will say what is wrong

@@ -1,0 +1,359 @@
+"""Contracts that are refused: each construct that is not supported and each bad value, by name and in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.errors import Misuse
+from contracts.odcs import load
+from tests.contracts.small_contract import contract, load_one, property_of
+
+
+def problem(document: dict[str, Any]) -> str:
+    """What is said about a document that is refused."""
+    with pytest.raises(Misuse) as caught:
+        load_one(document)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("shop.odcs.yaml")
+    return message
+
+
+REFUSED_PROPERTIES: list[tuple[str, dict[str, Any], str]] = [  # path of the property, what is put there, what is said
+    # docs/examples/quality/*.odcs.yaml: rules of a library, of SQL and of other engines
+    ("n", {"quality": [{"type": "library", "metric": "nullValues", "mustBe": 0}]}, "construct 'quality' is not supp"),
+    ("n", {"quality": [{"metric": "nullValues", "mustBe": 0}]}, "construct 'quality' is not supported"),
+    ("n", {"quality": [{"type": "sql", "query": "SELECT 1", "mustBe": 1}]}, "construct 'quality' is not supported"),
+    ("n", {"quality": [{"type": "custom", "engine": "soda", "implementation": "x"}]}, "construct 'quality' is not"),
+    ("n", {"quality": [{"type": "text", "mustBe": 1}]}, "construct 'quality.mustBe' is not supported"),
+    ("n", {"quality": [{"type": "text", "shouldBe": 1}]}, "construct 'quality.shouldBe' is not part of the standard"),
+    ("", {"quality": [{"metric": "rowCount", "mustBeGreaterThan": 5}]}, "table sales: construct 'quality' is not"),
+    (
+        "tags.items",
+        {"quality": [{"metric": "nullValues"}]},
+        "property tags.items: construct 'quality' is not supported",
+    ),
+    # docs/references.md, docs/examples/references/relationships.odcs.yaml
+    ("n", {"relationships": [{"to": "other.id"}]}, "construct 'relationships' is not supported (it could change"),
+    ("", {"relationships": [{"from": "sales.n", "to": "b.id"}]}, "construct 'relationships' is not supported"),
+    # types: docs/examples/data-types/all-data-types.odcs.yaml, schema/map.odcs.yaml (v3.2)
+    ("n", {"logicalType": "time"}, "construct 'logicalType' time is not supported; string, integer"),
+    ("n", {"logicalType": "vector"}, "construct 'logicalType' vector is not supported"),
+    ("n", {"logicalType": "varchar"}, "construct 'logicalType' varchar is not supported"),
+    ("n", {"logicalType": "map", "map": {"key": {"logicalType": "string"}}}, "construct 'map' is not supported"),
+    ("n", {"logicalType": None}, "construct 'logicalType' is missing"),
+    ("n", {"items": {"logicalType": "string"}}, "construct 'items' belongs to an array, not to integer"),
+    ("n", {"properties": [{"name": "a", "logicalType": "string"}]}, "'properties' belongs to an object"),
+    ("tags", {"items": None}, "construct 'items' is missing"),
+    ("tags", {"items": {"logicalType": "array", "items": {"logicalType": "string"}}}, "no arrays of arrays"),
+    ("tags", {"enum": [{"value": "a"}]}, "construct 'enum' belongs into items"),
+    ("tags", {"properties": [{"name": "a", "logicalType": "string"}]}, "'properties' belongs into items"),
+    ("who", {"properties": []}, "construct 'properties' is missing: an object needs fields"),
+    ("n", {"semanticType": "measure"}, "construct 'semanticType' measure is not supported"),
+    # physicalType
+    ("n", {"physicalType": "STRING"}, "construct 'physicalType' STRING contradicts logicalType integer"),
+    ("amount", {"physicalType": "INT64"}, "INT64 contradicts logicalType number"),
+    ("at", {"physicalType": "DATETIME"}, "construct 'physicalType' DATETIME is a type that is not supported"),
+    ("amount", {"physicalType": "BIGNUMERIC"}, "BIGNUMERIC is a type that is not supported"),
+    ("who", {"physicalType": "json"}, "json is a type that is not supported"),
+    ("sale_id", {"physicalType": "ARRAY<STRING>"}, "ARRAY<STRING> is a type that is not supported"),
+    ("amount", {"physicalType": "DECIMAL(18,2)"}, "DECIMAL(18,2) has parameters that are not supported"),
+    ("sale_id", {"physicalType": "VARCHAR(20 CHAR)"}, "VARCHAR(20 CHAR) has parameters that are not supported"),
+    ("who", {"physicalType": "STRUCT<city INT64>"}, "STRUCT<city INT64> has parameters"),
+    ("tags", {"physicalType": "ARRAY<INT64>"}, "ARRAY<INT64> contradicts logicalType array of string"),
+    ("tags", {"physicalType": "STRING"}, "STRING contradicts logicalType array of string"),
+    # logicalTypeOptions
+    ("amount", {"logicalTypeOptions": {"multipleOf": 5}}, "'logicalTypeOptions.multipleOf' is not supported"),
+    ("tags", {"logicalTypeOptions": {"minItems": 1}}, "'logicalTypeOptions.minItems' is not supported"),
+    ("tags", {"logicalTypeOptions": {"maxItems": 0}}, "'logicalTypeOptions.maxItems' is not supported"),
+    ("tags", {"logicalTypeOptions": {"uniqueItems": True}}, "'logicalTypeOptions.uniqueItems' is not supported"),
+    ("who", {"logicalTypeOptions": {"maxProperties": 5}}, "'logicalTypeOptions.maxProperties' is not supported"),
+    ("who", {"logicalTypeOptions": {"required": ["zip"]}}, "must list fields of the object (city), not ['zip']"),
+    ("who", {"logicalTypeOptions": {"required": "city"}}, "must list fields of the object (city), not 'city'"),
+    ("n", {"logicalTypeOptions": {"minimun": 1}}, "'logicalTypeOptions.minimun' is not part of the standard (did you"),
+    ("n", {"logicalTypeOptions": {"enum": [1]}}, "'logicalTypeOptions.enum' is not part of the standard"),
+    ("sale_id", {"logicalTypeOptions": {"minimum": 1}}, "'logicalTypeOptions.minimum' is not part of the standard"),
+    ("open", {"logicalTypeOptions": {"format": "yes/no"}}, "'logicalTypeOptions.format' is not part of the standard"),
+    ("n", {"logicalTypeOptions": {"minimum": "1"}}, "'logicalTypeOptions.minimum' must be a number, not '1'"),
+    ("n", {"logicalTypeOptions": {"maximum": float("inf")}}, "'logicalTypeOptions.maximum' must be a number, not inf"),
+    ("n", {"logicalTypeOptions": {"minimum": True}}, "'logicalTypeOptions.minimum' must be a number, not True"),
+    ("n", {"logicalTypeOptions": {"exclusiveMinimum": True}}, "'logicalTypeOptions.exclusiveMinimum' is true without"),
+    ("n", {"logicalTypeOptions": {"minimum": 2, "maximum": 1}}, "leaves no value between 2 and 1"),
+    ("n", {"logicalTypeOptions": {"minimum": 2, "exclusiveMaximum": 2}}, "leaves no value between 2 and 2"),
+    ("n", {"logicalTypeOptions": {"format": "u64"}}, "'u64' is not supported for integer"),
+    ("amount", {"logicalTypeOptions": {"format": "f32"}}, "'f32' is not supported for number"),
+    ("amount", {"physicalType": "NUMERIC", "logicalTypeOptions": {"format": "f64"}}, "is not supported for NUMERIC"),
+    ("sale_id", {"logicalTypeOptions": {"format": "uuid"}}, "'uuid' is not supported for string; email is"),
+    ("sale_id", {"logicalTypeOptions": {"minLength": -1}}, "'logicalTypeOptions.minLength' must be a whole number"),
+    ("sale_id", {"logicalTypeOptions": {"maxLength": "5"}}, "'logicalTypeOptions.maxLength' must be a whole number"),
+    ("sale_id", {"logicalTypeOptions": {"minLength": 9, "maxLength": 5}}, "9 is more than the greatest length 5"),
+    ("sale_id", {"physicalType": "CHAR(5)", "logicalTypeOptions": {"minLength": 9}}, "9 is more than the greatest"),
+    ("sale_id", {"logicalTypeOptions": {"pattern": "(a"}}, "'(a' is not a regular expression"),
+    ("sale_id", {"logicalTypeOptions": {"pattern": "\\"}}, "is not a regular expression"),
+    ("sale_id", {"logicalTypeOptions": {"pattern": r"\p{L}"}}, "is not a regular expression"),
+    ("sale_id", {"logicalTypeOptions": {"pattern": r"a\Z"}}, r"\Z means nothing in ECMA-262"),
+    ("sale_id", {"logicalTypeOptions": {"pattern": 5}}, "'logicalTypeOptions.pattern' must be a text, not 5"),
+    ("day", {"logicalTypeOptions": {"format": "dd.MM.yyyy"}}, "'dd.MM.yyyy' is not ISO 8601"),
+    (
+        "day",
+        {"logicalTypeOptions": {"format": "yyyy-MM-dd HH:mm:ss"}},
+        "is not ISO 8601; only that is read (yyyy-MM-dd)",
+    ),
+    ("at", {"logicalTypeOptions": {"format": "yyyy-MM-dd"}}, "'yyyy-MM-dd' is not ISO 8601"),
+    ("at", {"logicalTypeOptions": {"defaultTimezone": "Australia/Sydney"}}, "'Australia/Sydney' is not supported"),
+    ("at", {"logicalTypeOptions": {"timezone": "UTC"}}, "'logicalTypeOptions.timezone' must be true or false"),
+    ("day", {"logicalTypeOptions": {"timezone": True}}, "'logicalTypeOptions.timezone' is not part of the standard"),
+    ("day", {"logicalTypeOptions": {"minimum": "01.02.2020"}}, "must be a date (YYYY-MM-DD), not '01.02.2020'"),
+    ("at", {"logicalTypeOptions": {"maximum": 5}}, "must be an ISO 8601 timestamp, not 5"),
+    (
+        "day",
+        {"logicalTypeOptions": {"exclusiveMinimum": "9999-12-31"}},
+        "an exclusive bound at the end of the calendar",
+    ),
+    ("day", {"logicalTypeOptions": {"minimum": "2020-02-01", "maximum": "2020-01-01"}}, "leaves no value between"),
+    # enum: docs/examples/schema/enum.odcs.yaml, src/script/negative-tests/enum-*.odcs.yaml (v3.2)
+    ("sale_id", {"enum": []}, "construct 'enum' has no value"),
+    ("sale_id", {"enum": [{"value": False}]}, "has the value False, which is no str; put it in quotes"),
+    ("sale_id", {"enum": [{"label": "a"}]}, "has the value None, which is no str"),
+    ("n", {"enum": [{"value": 1.5}]}, "has the value 1.5, which is no int"),
+    ("n", {"enum": [{"value": 1}, {"value": 1}]}, "has the value 1 twice"),
+    ("n", {"enum": [{"value": 1, "weight": 2}]}, "construct 'enum.weight' is not part of the standard"),
+    ("amount", {"enum": [{"value": 1}]}, "is supported for string and integer, not for NUMERIC"),
+    # keys
+    ("sale_id", {"primaryKey": False}, "table sales: construct 'primaryKey' is missing"),
+    ("sale_id", {"primaryKeyPosition": 2}, "construct 'primaryKeyPosition' must count from 1 to 1, not [2]"),
+    ("n", {"primaryKeyPosition": 1}, "construct 'primaryKeyPosition' is given without primaryKey: true"),
+    ("n", {"primaryKey": True, "primaryKeyPosition": 1}, "must count from 1 to 2, not [-1, 1]"),
+    ("n", {"unique": True}, "construct 'unique' is supported for a primary key of one column only"),
+    ("amount", {"physicalType": "FLOAT64", "primaryKey": True}, "construct 'primaryKey' cannot be FLOAT"),
+    ("who", {"primaryKey": True}, "construct 'primaryKey' cannot be RECORD"),
+    ("tags", {"primaryKey": True}, "construct 'primaryKey' cannot be an array of STRING"),
+    ("who.city", {"primaryKey": True}, "property who.city: construct 'primaryKey' is not supported"),
+    ("who.city", {"unique": True}, "property who.city: construct 'unique' is not supported"),
+    ("lines.items.sku", {"transformLogic": "n"}, "property lines.items.sku: construct 'transformLogic' is not supp"),
+    ("tags.items", {"unique": True}, "property tags.items: construct 'unique' is not supported"),
+    ("tags.items", {"classification": "secret"}, "property tags.items: construct 'classification' is not supported"),
+    ("tags.items", {"physicalName": "x"}, "property tags.items: construct 'physicalName' is not supported"),
+    # partitions: docs/examples/schema/table-columns-with-partition.odcs.yaml
+    ("n", {"partitioned": True}, "is by day: the column must be a date or timestamp, not INTEGER"),
+    ("day", {"partitioned": True, "partitionKeyPosition": 2}, "is supported for one column of a table"),
+    ("day", {"partitionKeyPosition": 1}, "is given without partitioned: true"),
+    ("who.city", {"partitioned": True}, "property who.city: construct 'partitioned' is not supported"),
+    # unknown or ill-typed: src/script/negative-tests/*.odcs.yaml
+    ("n", {"requierd": True}, "construct 'requierd' is not part of the standard (did you mean 'required'?)"),
+    ("n", {"nullable": None}, "construct 'nullable' is not part of the standard"),
+    ("", {"partitionBy": "at"}, "table sales: construct 'partitionBy' is not part of the standard"),
+    ("n", {"required": "yes"}, "property n: construct 'required' is not valid: Input should be a valid boolean (found"),
+    ("lines.items.sku", {"unique": 1}, "property lines.items.sku: construct 'unique' is not valid"),
+    ("n", {"logicalTypeOptions": [1]}, "property n: construct 'logicalTypeOptions' is not valid"),
+    ("n", {"name": None}, "property number 2: construct 'name' is missing"),
+    ("n", {"description": "x" * 1025}, "construct 'description' is longer than the 1024 characters"),
+    # names
+    ("n", {"name": "n; DROP TABLE x"}, "property n; DROP TABLE x: construct 'name' 'n; DROP TABLE x' is not a name"),
+    ("n", {"name": "n` INT64, `m"}, "is not a name: a letter, then letters, digits and _"),
+    ("n", {"name": "unit price"}, "put the field's own name there and the column's as physicalName"),
+    ("n", {"name": "n", "physicalName": "a`b"}, "construct 'physicalName' 'a`b' is not a name"),
+    ("n", {"name": "1st"}, "'1st' is not a name"),
+    ("n", {"name": "größe"}, "'größe' is not a name"),
+    ("n", {"name": "a" * 301}, "is not a name"),
+    ("n", {"name": "n\n"}, "is not a name"),
+    ("n", {"name": "_source"}, "'_source' is not a name"),
+    ("n", {"name": "_PARTITIONTIME"}, "'_PARTITIONTIME' is not a name"),
+    ("n", {"name": "Amount"}, "construct 'name' amount stands twice (BigQuery does not tell case apart)"),
+    ("who.city", {"name": "c`"}, "property who.c`: construct 'name' 'c`' is not a name"),
+    ("", {"name": "sales` (x INT64); --"}, "construct 'name' 'sales` (x INT64); --' is not a name"),
+    ("", {"name": "../sales"}, "construct 'name' '../sales' is not a name"),
+    ("", {"physicalName": "a.b"}, "table sales: construct 'physicalName' 'a.b' is not a name"),
+    ("", {"name": None}, "construct 'schema' has a table without a name"),
+    ("n", {"name": "amount", "physicalName": "n"}, "construct 'name' stands twice; another column of the same field"),
+    # the table
+    ("", {"properties": []}, "table sales: construct 'properties' is missing"),
+    ("", {"physicalType": "view"}, "construct 'physicalType' view is not supported for a table"),
+    ("", {"logicalType": "array"}, "table sales: construct 'logicalType' must be object, not array"),
+    # derived columns: full-example and measures-and-dimensions of the standard
+    ("total", {"transformLogic": "sel t1.d as x from t1 where t1.d=date-3"}, "is not an SQL expression over columns"),
+    ("total", {"transformLogic": "SUM(amount)"}, "spans rows (an aggregate or an unnesting)"),
+    ("total", {"transformLogic": "amount - MAX(amount)"}, "spans rows"),
+    ("total", {"transformLogic": "ROUND(SUM(n * amount), 2)"}, "spans rows"),
+    ("total", {"transformLogic": "amount + COUNT(*)"}, "spans rows"),
+    ("total", {"logicalType": "string", "transformLogic": "UNNEST(tags)"}, "spans rows"),
+    ("total", {"transformLogic": "LAG(n * amount) OVER (ORDER BY at)"}, "uses OVER"),
+    ("total", {"transformLogic": "LAG(n * amount) OVER w"}, "uses OVER"),
+    ("total", {"transformLogic": "amount * (SELECT 1)"}, "uses SELECT"),
+    ("total", {"logicalType": "boolean", "transformLogic": "at > now ()"}, "uses NOW"),
+    ("total", {"logicalType": "date", "transformLogic": "COALESCE(day, current_date)"}, "uses CURRENT_DATE"),
+    ("total", {"transformLogic": "n * amount; DROP TABLE x"}, "is not an SQL expression"),
+    ("total", {"transformLogic": "n, amount"}, "is not an SQL expression"),
+    ("total", {"transformLogic": "n * price"}, "uses price, which is not a column of the table"),
+    ("total", {"transformLogic": "total + 1"}, "uses total, which is itself derived"),
+    ("total", {"transformLogic": "1"}, "uses no column of the table"),
+    ("total", {"transformLogic": " "}, "construct 'transformLogic' is empty"),
+    ("total", {"transformLogic": "amount * 1.5e0"}, "gives Float64, which is no NUMERIC"),
+    ("total", {"logicalType": "string"}, "gives Decimal"),
+    ("total", {"transformLogic": "who.zip"}, "cannot be computed"),
+    ("total", {"unique": True}, "construct 'unique' cannot stand beside transformLogic"),
+    ("total", {"primaryKey": True}, "construct 'primaryKey' cannot stand beside transformLogic"),
+]
+
+
+@pytest.mark.parametrize(("path", "change", "said"), REFUSED_PROPERTIES)
+def test_what_is_not_supported_is_refused_by_name(path: str, change: dict[str, Any], said: str) -> None:
+    document = contract()
+    property_of(document, path).update(change)
+    assert said in problem(document)
+
+
+REFUSED_CUSTOM_PROPERTIES: list[tuple[str, str, Any, str]] = [
+    ("", "datset", "x", "construct 'customProperties datset' is not supported; here can be dataset, writeDisposition"),
+    ("", "business-key", ["n"], "construct 'customProperties business-key' is not supported"),
+    ("", "dataset", "a.b", "construct 'customProperties dataset' 'a.b' is not a name"),
+    ("", "dataset", 5, "construct 'customProperties dataset' '5' is not a name"),
+    ("", "writeDisposition", "overwrite", "must be one of append, merge, replace, not 'overwrite'"),
+    ("", "unknownFields", ["keep"], "must be one of ignore, reject, keep, not ['keep']"),
+    ("", "versionBy", "updated", "names 'updated', which is not a column of the table"),
+    ("", "versionBy", "who", "names who, which is RECORD"),
+    ("", "clustering", "n", "must list one to 4 different columns, not 'n'"),
+    ("", "clustering", [], "must list one to 4 different columns"),
+    ("", "clustering", ["n", "n"], "must list one to 4 different columns"),
+    ("", "clustering", ["sale_id", "n", "amount", "at", "day"], "must list one to 4 different columns"),
+    ("", "clustering", ["tags"], "names tags, which is an array of STRING"),
+    ("", "clustering", [{"n": 1}], "names {'n': 1}, which is not a column of the table"),
+    ("", "csv", ";", "construct 'customProperties csv' must be a mapping"),
+    ("", "csv", {"separator": ";"}, "'customProperties csv.separator' is not part of the standard"),
+    ("", "csv", {"delimiter": "::"}, "'customProperties csv.delimiter' must be one ASCII character, not '::'"),
+    ("", "csv", {"delimiter": "\n"}, "'customProperties csv.delimiter' must be one ASCII character"),
+    ("", "csv", {"quote": 1}, "'customProperties csv.quote' must be one ASCII character, not 1"),
+    ("", "csv", {"quote": ","}, "has the same character as delimiter and quote"),
+    ("", "csv", {"encoding": "latin9000"}, "'latin9000' is not a text encoding"),
+    ("", "csv", {"encoding": "rot13"}, "'rot13' is not a text encoding"),
+    ("", "csv", {"encoding": 8}, "8 is not a text encoding"),
+    ("", "csv", {"nulls": [None]}, "'customProperties csv.nulls' must be a list of texts"),
+    ("n", "origin", "x", "property n: construct 'customProperties origin' is not supported; here can be source"),
+    ("n", "source", "", "must be a path such as user.id or a list of names, not ''"),
+    ("n", "source", "user..id", "must be a path such as user.id"),
+    ("n", "source", [], "must be a path such as user.id"),
+    ("n", "source", ["user", 1], "must be a path such as user.id"),
+    ("n", "source", {"a": 1}, "must be a path such as user.id"),
+    ("total", "source", "a", "construct 'customProperties' cannot stand beside transformLogic"),
+    ("tags.items", "source", "a", "property tags.items: construct 'customProperties' is not supported"),
+]
+
+
+@pytest.mark.parametrize(("path", "name", "value", "said"), REFUSED_CUSTOM_PROPERTIES)
+def test_custom_properties_that_mean_nothing_are_refused(path: str, name: str, value: Any, said: str) -> None:
+    document = contract()
+    property_of(document, path)["customProperties"] = [{"property": name, "value": value}]
+    assert said in problem(document)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([{"property": "dataset", "value": "a"}] * 2, "construct 'customProperties dataset' stands twice"),
+        ([{"value": "a"}], "construct 'customProperties None' is not supported"),
+        ([{"property": "dataset", "value": "a", "if": "b"}], "'customProperties.if' is not part of the standard"),
+        ([{"property": "dataset", "value": "a", "vendor": "b"}], "'customProperties.vendor' is not supported"),
+    ],
+)
+def test_custom_property_entries_are_read_strictly(entries: list[dict[str, Any]], said: str) -> None:
+    document = contract()
+    property_of(document, "")["customProperties"] = entries
+    assert said in problem(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "DataProduct"}, "shop.odcs.yaml: construct 'kind' must be DataContract, not 'DataProduct'"),
+        ({"kind": None}, "construct 'kind' must be DataContract, not None"),
+        ({"apiVersion": "v2.2.2"}, "construct 'apiVersion' must be one of ODCS v3.0.0 to v3.2.x, not 'v2.2.2'"),
+        ({"apiVersion": 3}, "construct 'apiVersion' must be one of"),
+        ({"apiVersion": "v4.0.0"}, "construct 'apiVersion' must be one of"),
+        ({"id": None}, "construct 'id' is missing"),
+        ({"version": None}, "construct 'version' is missing"),
+        ({"version": 1.0}, "construct 'version' is not valid: Input should be a valid string (found 1.0)"),
+        ({"schema": None}, "construct 'schema' is missing"),
+        ({"schema": []}, "construct 'schema' is missing"),
+        ({"schema": {"name": "x"}}, "construct 'schema' is not valid"),
+        ({"schema": ["x"]}, "table number 1: construct 'schema' is not valid"),
+        ({"schemas": []}, "construct 'schemas' is not part of the standard (did you mean 'schema'?)"),
+        ({"dataset": []}, "construct 'dataset' is not part of the standard"),
+        ({"team": 5}, "construct 'team' is not valid"),
+        ({"version": "${VERSION:-1}"}, "construct 'variable ${VERSION:-1}' is not supported: write the value itself"),
+        ({"customProperties": [{"property": "clustering", "value": ["n"]}]}, "belongs to a table or property under"),
+    ],
+)
+def test_documents_that_are_no_contract_are_refused(change: dict[str, Any], said: str) -> None:
+    assert said in problem({**contract(), **change})
+
+
+def test_variables_in_the_schema_are_refused() -> None:
+    # docs/examples/fundamentals/variables.odcs.yaml (v3.2): any text may hold a variable
+    document = contract()
+    property_of(document, "sale_id")["logicalTypeOptions"] = {"pattern": "^${PREFIX}"}
+    assert "construct 'variable ^${PREFIX}' is not supported" in problem(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "a.odcs.yaml: not a data contract: its top level is not a mapping"),
+        ("- a", "a.odcs.yaml: not a data contract"),
+        ("a: [", "a.odcs.yaml: not readable as YAML: line 1, column 5: expected the node content"),
+        ("a: 1\n---\nb: 2", "a.odcs.yaml: not readable as YAML"),
+        ("a: 1\nb: 2\na: 3", "a.odcs.yaml: not readable as YAML: line 3, column 1: key 'a' stands twice"),
+        ("a: \x00", "a.odcs.yaml: not readable as YAML: unacceptable character"),
+        ("a: !!python/object:os.system x", "a.odcs.yaml: not readable as YAML: line 1, column 4: could not determine"),
+        ("a: !!int x", "a.odcs.yaml: not readable as YAML"),
+        ("[" * 5000, "a.odcs.yaml: not readable as YAML"),
+        (
+            "kind: DataContract\napiVersion: v3.1.0\nid: a\nversion: a\n1: 2",
+            "construct '1' is not part of the standard",
+        ),
+    ],
+)
+def test_text_that_is_no_yaml_is_refused(text: str, said: str) -> None:
+    with pytest.raises(Misuse) as caught:
+        load([("a.odcs.yaml", text)])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_alias_that_holds_itself_is_refused() -> None:
+    document = contract()
+    who = property_of(document, "who")
+    who["properties"].append(who)
+    assert "recursion" in problem(document).lower()
+
+
+@pytest.mark.parametrize("second", ["sales", "SALES"])
+def test_a_table_in_two_files_is_refused(second: str) -> None:
+    other = contract()
+    other["schema"][0]["name"] = second
+    with pytest.raises(Misuse, match=f"b.yaml: table {second} is in a.yaml already"):
+        load([("a.yaml", yaml.safe_dump(contract())), ("b.yaml", yaml.safe_dump(other))])
+
+
+def test_a_table_twice_in_one_file_is_refused() -> None:
+    document = contract()
+    document["schema"] *= 2
+    assert "table sales is in shop.odcs.yaml already" in problem(document)
+
+
+def test_two_partition_columns_are_refused() -> None:
+    document = contract()
+    for name in ("at", "day"):
+        property_of(document, name)["partitioned"] = True
+    assert "property day: construct 'partitioned' is supported for one column of a table" in problem(document)
+
+
+def test_records_nested_deeper_than_bigquery_allows_are_refused() -> None:
+    document = contract()
+    nested: dict[str, Any] = {"name": "leaf", "logicalType": "string"}
+    for level in range(16):
+        nested = {"name": f"r{level}", "logicalType": "object", "properties": [nested]}
+    property_of(document, "")["properties"].append(nested)
+    assert "is nested more than 15 deep" in problem(document)
