@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 
 __all__ = ["PIPELINE_VERSION", "Run"]
 
-PIPELINE_VERSION = "0.1.0"
+PIPELINE_VERSION = version("shop-pipeline")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+# Every target sets up what it needs; `make help` lists them. PYTHON=… names a Python 3.11 or 3.12.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: install
+install: $(STAMP) ## make .venv with everything, from the lock file
+
+$(STAMP): requirements.lock pyproject.toml setup.py tools/check_machine.sh
+	@rm -f $@
+	@python=$$(tools/check_machine.sh $(PYTHON)) && echo "installing into .venv with $$python (about 1.3 GB)" \
+		&& "$$python" -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: install ## from nothing to a filled warehouse on this machine, in minutes
+	@$(BIN)/python launcher.py demo
+
+.PHONY: test
+test: install ## every test, the ones with real servers included
+	@$(BIN)/python -m pytest
+
+.PHONY: bench
+bench: install ## the speed and memory of the batch pipeline, beside others
+	@$(BIN)/python -m benchmarks.batch
+
+.PHONY: lint lint-format lint-ruff lint-types lint-imports
+lint: lint-format lint-ruff lint-types lint-imports ## all checks
+lint-format: install ## formatting
+	@$(BIN)/ruff format --check .
+lint-ruff: install ## ruff's rules
+	@$(BIN)/ruff check .
+lint-types: install ## mypy --strict
+	@$(BIN)/mypy
+lint-imports: install ## imports go one way
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: install ## put the code into form
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: install ## renew requirements.lock from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv==0.13.9
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## remove what the targets made, the local cloud's data included
+	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

@@ -1,0 +1,315 @@
+"""Files into BigQuery: typed, clean, each record once.
+
+  python launcher.py demo                                        all of it on this machine
+  python launcher.py batch --runner DirectRunner --local         files to tables, on this machine
+  python launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \\
+      --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
+  python launcher.py generate --output gs://ecommerce-data-lake/raw --local     dirty files to try it on
+  python launcher.py setup --bucket gs://B --create_bucket --project P --location EU
+  python launcher.py query "SELECT 1" --local
+  python launcher.py local up | down | status
+
+Exit codes: 0 done, 1 failed, 2 misuse or refused, 3 the ledger does not hold, 4 too many dead letters.
+`launcher.py COMMAND --help` lists a command's options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from contracts.errors import Misuse
+
+COMMANDS = ("batch", "demo", "generate", "setup", "query", "local")
+SERVICES = ("gcs", "bigquery")
+LOCAL_PROJECT = "local-project"
+LOCAL_LOCATION = "US"
+
+output = Console()
+progress = Console(stderr=True)
+
+
+def log(message: str) -> None:
+    """One line of progress, to stderr."""
+    progress.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _command(list(sys.argv[1:] if argv is None else argv))
+    except Misuse as error:
+        log(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        log("interrupted; nothing is half written, and the same --run_id goes on where this stopped")
+        return 1
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        known = _explained(error)
+        if known is None:
+            raise
+        log(f"error: {known}")
+        return 2
+
+
+def _command(argv: list[str]) -> int:
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    if name is None:
+        name = next((arg.split("=", 1)[1] for arg in argv if arg.startswith("--pipeline=")), None)
+        if name is None:
+            if argv and argv[0] in ("-h", "--help"):
+                print(__doc__)
+                return 0
+            raise Misuse(f"say what to do: {', '.join(COMMANDS)}; launcher.py --help shows examples")
+    else:
+        argv = argv[1:]
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "batch": _batch, "demo": _demo, "generate": _generate, "setup": _setup, "query": _query, "local": _local,
+    }  # fmt: skip
+    if name not in commands:
+        raise Misuse(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
+    return commands[name](argv)
+
+
+def _batch(argv: list[str]) -> int:
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+    from connectors.storage import Storage
+    from operations.report import print_summary
+    from pipelines.batch_run import EXIT_CODES, as_json, run_batch
+    from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+    from transforms.ledger import State
+
+    parser = PipelineArguments(prog="launcher.py batch", conflict_handler="resolve", allow_abbrev=False)
+    beam_arguments(parser)
+    if "--help" in argv or "-h" in argv:
+        _help("batch", OperationsOptions._add_argparse_args, "the options of Beam and its runners are taken too")
+        return 0
+    check_known(argv, parser)
+    options = PipelineOptions(argv)
+    ours = options.view_as(OperationsOptions)
+    with _cloud(ours.local, ours.local_dir):
+        if ours.local:
+            google = options.view_as(GoogleCloudOptions)
+            google.project = google.project or LOCAL_PROJECT
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told in one line, from the ledger
+        logging.getLogger("root").setLevel(logging.CRITICAL)
+        found = run_batch(options, log)
+        if ours.summary:
+            Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
+    print_summary(output, found)
+    return EXIT_CODES[State(found["state"])]
+
+
+def _demo(argv: list[str]) -> int:
+    from connectors.warehouse import Warehouse
+    from operations.demo import NEXT, QUERIES, SIZES
+    from operations.report import print_rows
+
+    parser = _parser("demo", "The whole way on this machine: dirty files, a run, three questions to the warehouse.")
+    parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where the local cloud's data is")
+    arguments = parser.parse_args(argv)
+    folder = str(arguments.local_dir)
+    with _cloud(True, arguments.local_dir):
+        sizes = [part for name, size in SIZES.items() for part in (f"--{name}", str(size))]
+        _generate(["--output", "gs://ecommerce-data-lake/raw", "--seed", "1", "--local", "--local_dir", folder, *sizes])
+        code = _batch(["--runner", "DirectRunner", "--local", "--local_dir", folder])
+        warehouse = Warehouse(LOCAL_PROJECT, LOCAL_LOCATION)
+        for title, sql in QUERIES.items():
+            print_rows(output, title, warehouse.query(sql))
+    output.print(NEXT, markup=False, highlight=False)
+    return code
+
+
+def _generate(argv: list[str]) -> int:
+    from connectors.storage import Storage, join
+    from operations.generate import generate
+
+    parser = _parser("generate", "Raw files as the shop makes them, dirty on purpose, and a manifest of what is in them.")
+    parser.add_argument("--output", required=True, help="folder: gs://BUCKET/raw or a local one")
+    for name, size in (("customers", 1000), ("products", 500), ("transactions", 10_000), ("events", 15_000)):
+        parser.add_argument(f"--{name}", type=int, default=size, help=f"records (default {size})")
+    parser.add_argument("--dirty", type=float, default=0.03, help="share of records with a defect (default 0.03)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same files")
+    _add_local(parser)
+    arguments = parser.parse_args(argv)
+    with _cloud(arguments.local, arguments.local_dir):
+        storage = Storage(os.environ.get("GOOGLE_CLOUD_PROJECT"))
+        if arguments.output.startswith("gs://") and not storage.bucket_exists(arguments.output):
+            if not arguments.local:
+                raise Misuse(f"--output: there is no bucket {arguments.output.split('/')[2]}")
+            storage.client.create_bucket(arguments.output.split("/")[2])
+
+        def write(path: str, data: bytes) -> None:
+            storage.write(join(arguments.output, path), data)
+            log(f"wrote {join(arguments.output, path)}, {len(data):,} bytes")
+
+        manifest = generate(
+            write=write, customers=arguments.customers, products=arguments.products,
+            transactions=arguments.transactions, events=arguments.events, dirty=arguments.dirty, seed=arguments.seed,
+        )  # fmt: skip
+        write("manifest.json", json.dumps(manifest, indent=2).encode())
+    return 0
+
+
+def _setup(argv: list[str]) -> int:
+    from connectors.storage import Storage
+    from connectors.warehouse import Warehouse
+    from operations.setup import setup, statements
+    from pipelines.preflight import load_contracts
+
+    parser = _parser("setup", "Make bucket, data sets and tables from the contracts; safe to run twice.")
+    parser.add_argument("--bucket", help="gs://BUCKET")
+    parser.add_argument("--create_bucket", action="store_true", help="make the bucket if it is absent")
+    parser.add_argument("--contracts", help="folder or glob of *.odcs.yaml in place of the shipped ones")
+    parser.add_argument("--dataset", help="data set of the tables; default: what each contract says")
+    parser.add_argument("--operations_dataset", default="pipeline_operations")
+    parser.add_argument("--dry_run", action="store_true", help="print the statements and do nothing")
+    _add_place(parser)
+    arguments = parser.parse_args(argv)
+    project, location = _place(arguments, "setup")
+    bucket = arguments.bucket or ("gs://ecommerce-data-lake" if arguments.local else None)
+    with nullcontext() if arguments.dry_run else _cloud(arguments.local, arguments.local_dir):
+        storage = Storage(project)
+        tables = load_contracts(storage, arguments.contracts)
+        datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}
+        if arguments.dry_run:
+            print(";\n\n".join(statements(project, location, tables, datasets, arguments.operations_dataset)) + ";")
+            return 0
+        if bucket is None or not bucket.startswith("gs://"):
+            raise Misuse("--bucket is missing: gs://BUCKET")
+        create = arguments.create_bucket or arguments.local
+        warehouse = Warehouse(project, location)
+        setup(warehouse, storage, tables, datasets, arguments.operations_dataset, bucket, create, log)
+    return 0
+
+
+def _query(argv: list[str]) -> int:
+    from connectors.warehouse import Warehouse
+    from operations.query import FORMATS, query
+
+    parser = _parser("query", "Ask the warehouse.")
+    parser.add_argument("sql", help="a statement in GoogleSQL")
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    _add_place(parser)
+    arguments = parser.parse_args(argv)
+    project, location = _place(arguments, "query")
+    with _cloud(arguments.local, arguments.local_dir):
+        query(Warehouse(project, location), arguments.sql, arguments.format, output)
+    return 0
+
+
+def _local(argv: list[str]) -> int:
+    from local import services
+
+    parser = _parser("local", "Keep the local cloud running between commands.")
+    parser.add_argument("action", choices=("up", "down", "status"))
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where its data is (default .local)")
+    arguments = parser.parse_args(argv)
+    if arguments.action == "down":
+        stopped = services.down(arguments.local_dir)
+        log(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+        return 0
+    with _failures_explained():
+        found = services.up(arguments.local_dir, SERVICES) if arguments.action == "up" else services.status(arguments.local_dir)
+    if arguments.format == "json":
+        print(json.dumps(found.status(), indent=2))
+        return 0
+    for name, facts in found.status().items():
+        output.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items()), markup=False, highlight=False)
+    if not found.status():
+        output.print("nothing is running; launcher.py local up starts it")
+    return 0
+
+
+@contextmanager
+def _cloud(local: bool, directory: Path) -> Iterator[None]:
+    """With `local`, the services on this machine for as long as the block lasts, and the environment that names them."""
+    if not local:
+        yield
+        return
+    from local import services
+
+    with _failures_explained(), services.running(directory, SERVICES) as endpoints:
+        os.environ.update(endpoints.environment())
+        yield
+
+
+@contextmanager
+def _failures_explained() -> Iterator[None]:
+    from local.processes import ServiceFailed
+
+    try:
+        yield
+    except ServiceFailed as error:
+        raise Misuse(str(error)) from None
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    from pipelines.options import PipelineArguments
+
+    return PipelineArguments(prog=f"launcher.py {command}", description=description, allow_abbrev=False)
+
+
+def _help(command: str, add: Callable[[argparse.ArgumentParser], None], note: str) -> None:
+    parser = argparse.ArgumentParser(prog=f"launcher.py {command}", epilog=note, add_help=False)
+    add(parser)
+    parser.print_help()
+
+
+def _add_local(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--local", action="store_true", help="use servers on this machine in place of Google's")
+    parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where their data is (default .local)")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--project", help="Google Cloud project")
+    parser.add_argument("--location", help="BigQuery location, for example EU")
+    _add_local(parser)
+
+
+def _place(arguments: argparse.Namespace, command: str) -> tuple[str, str]:
+    """Project and location; Misuse where they are missing and it is not --local."""
+    project = arguments.project or (LOCAL_PROJECT if arguments.local else None)
+    location = arguments.location or (LOCAL_LOCATION if arguments.local else None)
+    if project is None or location is None:
+        missing = [name for name, value in (("--project", project), ("--location", location)) if value is None]
+        raise Misuse(f"{', '.join(missing)} missing; on this machine: launcher.py {command} --local")
+    return project, location
+
+
+def _explained(error: Exception) -> str | None:
+    """One line for what a user can mend: no credentials, no permission, no connection; None for a defect of ours."""
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import GoogleAuthError
+    from requests.exceptions import ConnectionError as NoConnection
+
+    if isinstance(error, GoogleAuthError):
+        return f"no Google credentials: {error}; gcloud auth application-default login makes some"
+    if isinstance(error, GoogleAPICallError):
+        return f"Google refuses ({error.code}): {error.message}"
+    if isinstance(error, RetryError | NoConnection):
+        return f"no connection: {str(error).splitlines()[0]}"
+    return None
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

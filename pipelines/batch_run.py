@@ -1,0 +1,123 @@
+"""A batch from its options to its exit code; what happened is read from the run's ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from connectors.leases import Heartbeat, Leases
+from connectors.ledger_table import LOADED, RUN, STAGED
+from pipelines.options import OperationsOptions
+from pipelines.preflight import Prepared, prepare, refuse_held
+from transforms.ledger import State
+
+__all__ = ["EXIT_CODES", "as_json", "run_batch", "summary"]
+
+EXIT_CODES = {
+    State.DONE: 0,
+    State.FAILED: 1,
+    State.REFUSED: 2,
+    State.LEDGER_BROKEN: 3,
+    State.TOO_MANY_DEAD_LETTERS: 4,
+}
+logger = logging.getLogger(__name__)
+
+
+def run_batch(options: PipelineOptions, log: Callable[[str], None]) -> dict[str, Any]:
+    """Run a batch to its end; the summary of what happened. Misuse for what is refused before it starts."""
+    ours = options.view_as(OperationsOptions)
+    started, began = time.monotonic(), datetime.now(UTC)
+    prepared = prepare(ours, options.view_as(GoogleCloudOptions).project, log)
+    run = prepared.batch.run
+    why = None
+    if prepared.finished:
+        log(f"run {run.run_id} is done already; nothing to do")
+    elif prepared.batch.inputs:
+        log(f"run {run.run_id}: {len(prepared.batch.inputs)} files, tables {', '.join(prepared.batch.tables)}")
+        why = _execute(prepared, options, log)
+    return summary(prepared, began, why, time.monotonic() - started)
+
+
+def _execute(prepared: Prepared, options: PipelineOptions, log: Callable[[str], None]) -> str | None:
+    """Run the graph under the tables' leases; why it failed, None where it did not."""
+    target, run = prepared.target, prepared.batch.run
+    leases = Leases(target.warehouse, run.operations_dataset)
+    names = [f"{target.datasets[name]}.{name}" for name in prepared.batch.tables]
+    taken: list[str] = []
+    try:
+        for name in names:
+            holder = leases.wait_for(
+                name, run.run_id, run.token,
+                lambda held: log(f"table {held.table} was being written by run {held.run_id}; waiting for its lease to lapse"),
+            )  # fmt: skip
+            if holder:
+                raise refuse_held(name, holder)
+            taken.append(name)
+    except BaseException:
+        leases.release(taken, run.token)
+        raise
+    with Heartbeat(leases, names, run.token):
+        pipeline = beam.Pipeline(runner=_runner(options, log), options=options)
+        prepared.batch.build(pipeline, target)
+        try:
+            pipeline.run().wait_until_finish()
+        except Exception as error:
+            logger.debug("the job failed", exc_info=True)
+            return str(error).strip().splitlines()[-1]
+    return None
+
+
+def _runner(options: PipelineOptions, log: Callable[[str], None]) -> beam.runners.PipelineRunner | None:
+    """DirectRunner is a switch between engines in Beam; here it is always FnApiRunner."""
+    if (options.view_as(StandardOptions).runner or "DirectRunner") == "DirectRunner":
+        log("DirectRunner: running in this process, on Beam's FnApiRunner")
+        return FnApiRunner()
+    return None
+
+
+def summary(prepared: Prepared, began: datetime, why: str | None, seconds: float) -> dict[str, Any]:
+    """What the ledger says of a run, in the form of `--summary`. An attempt that left no end line has failed."""
+    target, run = prepared.target, prepared.batch.run
+    end = next(iter(target.ledger.lines(run.run_id, RUN)), None)
+    if end is None or (end["recorded_at"] < began and not prepared.finished):
+        state = State.FAILED if why else State.DONE
+        target.ledger.record_end(run, state, {"why": why} if why else {})
+        end = target.ledger.lines(run.run_id, RUN)[0]
+    detail = end["detail"] or {}
+    lines = target.ledger.lines(run.run_id, LOADED)
+    loaded = {line["table"] for line in lines}
+    lines += [line for line in target.ledger.lines(run.run_id, STAGED) if line["table"] not in loaded]
+    tables: dict[str, Any] = {}
+    for line in lines:
+        table = tables.setdefault(
+            line["table"],
+            {"read": 0, "written": 0, "duplicate": 0, "dead_letter": 0, "dead_letter_by_code": {}, "sources": {}},
+        )
+        counts = {name: line[name] or 0 for name in ("read", "written", "duplicate", "dead_letter")}
+        table["sources"][line["source"]] = counts
+        for name, count in counts.items():
+            table[name] += count
+        for code, count in (line["dead_letter_by_code"] or {}).items():
+            table["dead_letter_by_code"][code] = table["dead_letter_by_code"].get(code, 0) + count
+    return {
+        "run_id": run.run_id,
+        "pipeline": run.pipeline,
+        "state": end["state"],
+        **({"why": detail["why"]} if detail.get("why") else {}),
+        "tables": tables,
+        "seconds": round(seconds, 3),
+        "output": {name: detail.get(name, []) for name in ("processed", "dead_letters", "tables", "jobs")},
+    }
+
+
+def as_json(found: dict[str, Any]) -> bytes:
+    """The summary as it is written to a file."""
+    return json.dumps(found, indent=2, default=str).encode() + b"\n"

@@ -1,0 +1,70 @@
+"""The options of the pipelines: Beam's own, and these. An option that nobody knows is refused, with the one that was meant."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from contracts.errors import Misuse
+
+__all__ = ["OperationsOptions", "PipelineArguments", "beam_arguments", "check_known"]
+
+LOCAL_BUCKET = "gs://ecommerce-data-lake"
+
+
+class OperationsOptions(PipelineOptions):  # type: ignore[misc]
+    """What the pipelines of this project take besides Beam's own options."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--pipeline", choices=["batch"], help="the pipeline, for callers that pass options only")
+        add("--input", help="folder of raw files: gs://BUCKET/raw, or a local one")
+        add("--tables", help="tables to take, comma-separated; default: all that have files")
+        add("--contracts", help="folder or glob of *.odcs.yaml, local or gs://, in place of the shipped ones")
+        add("--location", help="BigQuery location of all data sets, for example EU")
+        add("--dataset", help="data set of the tables; default: what each contract says")
+        add("--operations_dataset", default="pipeline_operations", help="data set of ledger, dead letters, leases")
+        add("--processed", help="folder for Parquet files, gs:// unless --local")
+        add("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
+        add("--run_id", help="name of the run; the same name again goes on with the same run")
+        add("--only_new", action="store_true", help="skip files that the ledger shows as loaded")
+        add("--keep_duplicates", action="store_true", help="keep duplicates as dead letters, for audit")
+        add("--max_dead_letter_ratio", type=float, default=0.2, help="above it no table is loaded (exit code 4)")
+        add("--max_record_bytes", type=int, default=10_000_000, help="a larger record is a dead letter")
+        add("--summary", help="write what happened as JSON to this file, local or gs://")
+        add("--local", action="store_true", help="use servers on this machine in place of Google's")
+        add("--local_dir", type=Path, default=Path(".local"), help="where their data is (default .local)")
+
+
+class PipelineArguments(argparse.ArgumentParser):
+    """A parser whose errors are Misuse."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise Misuse(message)
+
+
+def beam_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add every option that Beam and its runners define, and OperationsOptions'."""
+    seen: set[str] = set()
+    for options in PipelineOptions.__subclasses__():
+        if f"{options.__module__}.{options.__name__}" not in seen:
+            seen.add(f"{options.__module__}.{options.__name__}")
+            options._add_argparse_args(parser)
+
+
+def check_known(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Misuse for the first option in `argv` that `parser` does not know."""
+    _, unknown = parser.parse_known_args(list(argv))
+    if not unknown:
+        return
+    name = unknown[0].split("=", 1)[0]
+    known = [option for action in parser._actions for option in action.option_strings]
+    near = difflib.get_close_matches(name.replace("-", "_").replace("__", "--", 1), known, 1)
+    if not name.startswith("-"):
+        raise Misuse(f"unexpected argument {name!r}")
+    raise Misuse(f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else ""))
