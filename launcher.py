@@ -138,7 +138,9 @@ def _generate(argv: list[str]) -> int:
     from connectors.storage import Storage, join
     from operations.generate import generate
 
-    parser = _parser("generate", "Raw files as the shop makes them, dirty on purpose, and a manifest of what is in them.")
+    parser = _parser(
+        "generate", "Raw files as the shop makes them, dirty on purpose, and a manifest of what is in them."
+    )
     parser.add_argument("--output", required=True, help="folder: gs://BUCKET/raw or a local one")
     for name, size in (("customers", 1000), ("products", 500), ("transactions", 10_000), ("events", 15_000)):
         parser.add_argument(f"--{name}", type=int, default=size, help=f"records (default {size})")
@@ -225,12 +227,18 @@ def _local(argv: list[str]) -> int:
         log(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
         return 0
     with _failures_explained():
-        found = services.up(arguments.local_dir, SERVICES) if arguments.action == "up" else services.status(arguments.local_dir)
+        found = (
+            services.up(arguments.local_dir, SERVICES)
+            if arguments.action == "up"
+            else services.status(arguments.local_dir)
+        )
     if arguments.format == "json":
         print(json.dumps(found.status(), indent=2))
         return 0
     for name, facts in found.status().items():
-        output.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items()), markup=False, highlight=False)
+        output.print(
+            f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items()), markup=False, highlight=False
+        )
     if not found.status():
         output.print("nothing is running; launcher.py local up starts it")
     return 0
@@ -238,7 +246,7 @@ def _local(argv: list[str]) -> int:
 
 @contextmanager
 def _cloud(local: bool, directory: Path) -> Iterator[None]:
-    """With `local`, the services on this machine for as long as the block lasts, and the environment that names them."""
+    """With `local`, the services on this machine while the block lasts, and the environment that names them."""
     if not local:
         yield
         return

@@ -97,7 +97,7 @@ class Target:
         return job_name("batch", self.run.run_id, *parts)
 
 
-class RecordBalance(beam.DoFn):  # type: ignore[misc]
+class RecordBalance(beam.DoFn):
     """Balance -> a TableLoad for each table. Dead letters are stored and the ledger is written first; where the
     equation does not hold or too much was refused, RunStopped and nothing is loaded."""
 
@@ -112,7 +112,11 @@ class RecordBalance(beam.DoFn):  # type: ignore[misc]
             target.ledger.record_counts(run, STAGED, table, counts)
         if balance.state is not None:
             files = sorted(shard.uri for shards in balance.shards.values() for shard in shards)
-            detail = {"why": balance.explain(), "processed": files, "dead_letters": [file.uri for file in balance.letters]}
+            detail = {
+                "why": balance.explain(),
+                "processed": files,
+                "dead_letters": [file.uri for file in balance.letters],
+            }
             target.ledger.record_end(run, balance.state, detail)
             raise RunStopped(balance.explain())
         for table, counts in balance.counts.items():
@@ -141,8 +145,8 @@ class RecordBalance(beam.DoFn):  # type: ignore[misc]
         target.warehouse.drop(dataset, staging.name)
 
 
-class LoadStaging(beam.DoFn):  # type: ignore[misc]
-    """TableLoad -> (TableLoad, staging table or '', job id): the shards that the committed output names, in one load job."""
+class LoadStaging(beam.DoFn):
+    """TableLoad -> (TableLoad, staging table or '', job id): all shards that the committed output names, in one job."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -162,7 +166,7 @@ class LoadStaging(beam.DoFn):  # type: ignore[misc]
         yield load, name, str(job.job_id)
 
 
-class Merge(beam.DoFn):  # type: ignore[misc]
+class Merge(beam.DoFn):
     """(TableLoad, staging, job) -> TableDone: staged rows into the table by one statement, under the table's lease."""
 
     def __init__(self, target: Target) -> None:
@@ -206,7 +210,8 @@ class Merge(beam.DoFn):  # type: ignore[misc]
     def _written(self, dataset: str, name: str) -> dict[str, int]:
         """Rows that the table holds from this run, by source: what the warehouse itself says was written."""
         rows = self._target.warehouse.query(
-            f"SELECT _source, COUNT(*) AS written FROM {self._target.path(dataset, name)} WHERE _run_id = @run GROUP BY _source",
+            f"SELECT _source, COUNT(*) AS written FROM {self._target.path(dataset, name)}"
+            " WHERE _run_id = @run GROUP BY _source",
             run=self._target.run.run_id,
         )
         return {row["_source"]: row["written"] for row in rows}
@@ -216,7 +221,7 @@ class Merge(beam.DoFn):  # type: ignore[misc]
         raise RunStopped(why)
 
 
-class Close(beam.DoFn):  # type: ignore[misc]
+class Close(beam.DoFn):
     """All TableDone of a run -> the line that says it is done; what failed attempts left behind is removed."""
 
     def __init__(self, target: Target, storage: Storage) -> None:
@@ -260,12 +265,14 @@ def _listed(storage: Storage, folder: str) -> list[str]:
 
 
 def _balanced(load: TableLoad, written: Mapping[str, int], affected: int) -> bool:
-    """Whether what the table holds from this run can be what was staged, and is no less than what the statement touched.
+    """Whether the table holds of this run no more than was staged and no less than the statement touched.
 
     It may be more: where a crash hid a statement's success it ran again, and found nothing to do.
     """
     staged = {source: line.staged for source, line in load.counts.items()}
-    return affected <= sum(written.values()) and all(count <= staged.get(source, 0) for source, count in written.items())
+    return affected <= sum(written.values()) and all(
+        count <= staged.get(source, 0) for source, count in written.items()
+    )
 
 
 def _prepare_operations(target: Target) -> None:
@@ -284,4 +291,3 @@ def _as_loaded(field: SchemaField) -> SchemaField:
 def _letter_value(name: str) -> str:
     value = f"incoming_row.{quote(name)}"
     return f"PARSE_JSON({value})" if name == "attributes" else value
-

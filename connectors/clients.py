@@ -23,11 +23,11 @@ def bigquery_client(project: str | None, location: str | None = None) -> bigquer
     options = ClientOptions(api_endpoint=host if "://" in host else f"http://{host}")
     return bigquery.Client(
         project=project, location=location, credentials=AnonymousCredentials(), client_options=options
-    )  # type: ignore[no-untyped-call]
+    )
 
 
 def storage_client(project: str | None = None) -> storage.Client:
     """A Cloud Storage client with application default credentials, or none where an emulator is named."""
     if not os.environ.get("STORAGE_EMULATOR_HOST"):
         return storage.Client(project=project)
-    return storage.Client(project=project or "local-project", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+    return storage.Client(project=project or "local-project", credentials=AnonymousCredentials())

@@ -6,6 +6,7 @@ numbers for Parquet, whose rows travel on as canonical JSON.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,14 +24,16 @@ from contracts.records import JsonArray, Lines, Split, Splitter
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode, NotClean, Refusal
 from contracts.table import Table
 
-__all__ = ["BLOCK_BYTES", "FileRange", "InputFile", "belonging", "blocks_of", "ranges", "read_blocks"]
+__all__ = ["BLOCK_BYTES", "FileRange", "InputFile", "belonging", "blocks_of", "csv_header", "ranges", "read_blocks"]
 
 BLOCK_BYTES = 4 << 20
 RANGE_BYTES = 64 << 20
 """A plain NDJSON file is read in ranges of this size, each by one worker."""
 BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-NAME = re.compile(r"(?P<table>.+?)(?P<part>_[0-9]+)?\.(?P<format>csv|json|ndjson|jsonl|parquet)(?:\.(?P<compression>gz|zst))?")
+NAME = re.compile(
+    r"(?P<table>.+?)(?P<part>_[0-9]+)?\.(?P<format>csv|json|ndjson|jsonl|parquet)(?:\.(?P<compression>gz|zst))?"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -218,14 +221,18 @@ def _csv(file: InputFile, pieces: Iterable[bytes], splitter: CsvRecords, table: 
         refusals = list(split.refusals)
         if header is None and split.records:
             raw, position = split.records.pop(0), split.positions.pop(0)
-            header, refusal = _header(raw, position, table)
+            header, refusal = csv_header(raw, position, table)
             refusals += [refusal] if refusal else []
+        if header:
+            known = header.attributes()
+            refusals = [dataclasses.replace(found, attributes={**known, **found.attributes}) for found in refusals]
         if split.records or refusals:
             positions = np.array(split.positions, dtype=np.int64)
             yield Block(file.uri, Format.CSV, split.records, positions, header, tuple(refusals))
 
 
-def _header(raw: bytes, position: int, table: Table) -> tuple[CsvHeader, Refusal | None]:
+def csv_header(raw: bytes, position: int, table: Table) -> tuple[CsvHeader, Refusal | None]:
+    """The header that the first record of a CSV file is, and its refusal if it cannot be one."""
     try:
         header = parse_header(raw, table.csv)
         if any(column.path[0] in header.names for column in table.read_columns) or problem(header, table):

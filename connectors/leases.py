@@ -91,7 +91,8 @@ class Leases:
         """Give the leases that carry `token` back."""
         for table in tables:
             self._update(
-                f"UPDATE {self._name} SET run_id = NULL, token = NULL, until = NULL WHERE `table` = @name AND token = @token",
+                f"UPDATE {self._name} SET run_id = NULL, token = NULL, until = NULL"
+                " WHERE `table` = @name AND token = @token",
                 name=table, token=token,
             )  # fmt: skip
 

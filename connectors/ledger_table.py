@@ -46,7 +46,7 @@ def ledger_spec(dataset: str) -> TableSpec:
         ),
         partition="recorded_at",
         clustering=("run_id",),
-        description="read = written + duplicate + dead_letter, for every table and source of every run; see ledger_current",
+        description="read = written + duplicate + dead_letter, by run, table and source; see ledger_current",
     )
 
 
@@ -76,8 +76,8 @@ def dead_letters_spec(dataset: str) -> TableSpec:
         "first_failed_at", "failed_at",
     ]  # fmt: skip
     fields = {
-        **{name: SchemaField(name, "STRING", "REQUIRED", description=text or None) for name, text in texts.items()},
-        **{name: SchemaField(name, kind, "REQUIRED", description=text or None) for name, (kind, text) in required.items()},
+        **{name: SchemaField(name, "STRING", "REQUIRED", description=text) for name, text in texts.items()},
+        **{name: SchemaField(name, kind, "REQUIRED", description=text) for name, (kind, text) in required.items()},
         **{name: SchemaField(name, kind) for name, kind in optional.items()},
     }
     return TableSpec(
@@ -119,7 +119,12 @@ class LedgerTable:
             self._warehouse.append(rows, self._spec)
 
     def record_counts(
-        self, run: Run, kind: str, table: str, counts: Mapping[str, SourceCounts], written: Mapping[str, int] | None = None
+        self,
+        run: Run,
+        kind: str,
+        table: str,
+        counts: Mapping[str, SourceCounts],
+        written: Mapping[str, int] | None = None,
     ) -> None:
         """Add a line for each source of a table; with `written`, what was staged and not written was a duplicate."""
         lines = []

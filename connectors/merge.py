@@ -54,7 +54,7 @@ def _value(name: str, row: str) -> str:
 
 
 def _differs(table: Table) -> str:
-    """True where a row differs from the stored one in more than lineage. Nested values are not comparable, their JSON is."""
+    """True where a row differs from the stored one in more than lineage; of nested values the JSON is compared."""
     conditions: list[str] = []
     for column in table.columns:
         if column.name in table.primary_key:

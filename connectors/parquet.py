@@ -36,7 +36,7 @@ def run_folder(folder: str, table: str, run_id: str) -> str:
     return join(folder, table, f"run_id={run_id}")
 
 
-class WriteShards(beam.DoFn):  # type: ignore[misc]
+class WriteShards(beam.DoFn):
     """(table, bucket, rows) -> Shard: one Parquet file, under a name that no other attempt uses."""
 
     def __init__(self, run: Run, storage: Storage) -> None:
@@ -55,7 +55,7 @@ class WriteShards(beam.DoFn):  # type: ignore[misc]
         yield Shard(name, uri, tuple(sorted(counted.items())))
 
 
-class WriteDeadLetters(beam.DoFn):  # type: ignore[misc]
+class WriteDeadLetters(beam.DoFn):
     """(table, source, refusals) -> LetterFile: the refused records of a bundle in one Parquet file a table."""
 
     def __init__(self, tables: Mapping[str, Table], run: Run, storage: Storage) -> None:
@@ -89,16 +89,20 @@ class WriteDeadLetters(beam.DoFn):  # type: ignore[misc]
             pq.write_table(pa.concat_tables(letters), sink, compression="zstd")
             self._storage.write(uri, sink.getvalue().to_pybytes())
             counted = Counter(stored_rows(self._storage, uri, ["table", "source", "error_code"]))
-            yield LetterFile(uri, tuple(sorted((*key, count) for key, count in counted.items())))
+            rows = sorted((table, source, code, count) for (table, source, code), count in counted.items())
+            yield LetterFile(uri, tuple(rows))
 
 
 def duplicate_refusals(rows: pl.DataFrame) -> Iterator[tuple[str, list[Refusal]]]:
     """Duplicates that are kept for audit, as refusals by source; `rows` has `_raw`, `_source` and `_position`."""
     for (source,), group in rows.group_by("_source", maintain_order=True):
-        yield str(source), [
-            Refusal(position, raw, ErrorCode.DUPLICATE, "another record of this run has the same primary key")
-            for position, raw in group.select("_position", RAW).iter_rows()
-        ]
+        yield (
+            str(source),
+            [
+                Refusal(position, raw, ErrorCode.DUPLICATE, "another record of this run has the same primary key")
+                for position, raw in group.select("_position", RAW).iter_rows()
+            ],
+        )
 
 
 def stored_rows(storage: Storage, uri: str, columns: list[str]) -> Iterator[tuple[str, ...]]:
@@ -106,5 +110,3 @@ def stored_rows(storage: Storage, uri: str, columns: list[str]) -> Iterator[tupl
     with storage.open(uri) as stream:
         table = pq.ParquetFile(stream).read(columns)
     return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
-
-

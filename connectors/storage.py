@@ -73,7 +73,7 @@ class Storage:
                     yield StoredFile(f"gs://{bucket}/{blob.name}", blob.size, blob.generation)
             return
         if not Path(folder).is_dir():
-            raise NotFound(f"no folder {folder}")  # type: ignore[no-untyped-call]
+            raise NotFound(f"no folder {folder}")
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
                 status = path.stat()

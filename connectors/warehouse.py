@@ -125,20 +125,29 @@ class Warehouse:
         """Append rows by one INSERT. Not idempotent: for tables whose readers take the newest row of a key."""
         for start in range(0, len(rows), ROWS_PER_INSERT):
             structs = [
-                bigquery.StructQueryParameter(None, *(_field_parameter(field, row.get(field.name)) for field in spec.schema))
+                bigquery.StructQueryParameter(
+                    None, *(_field_parameter(field, row.get(field.name)) for field in spec.schema)
+                )
                 for row in rows[start : start + ROWS_PER_INSERT]
             ]
             names = [f"`{field.name}`" for field in spec.schema]
-            values = [f"PARSE_JSON(line.{n})" if f.field_type == "JSON" else f"line.{n}" for n, f in zip(names, spec.schema, strict=True)]
+            values = [
+                f"PARSE_JSON(line.{n})" if f.field_type == "JSON" else f"line.{n}"
+                for n, f in zip(names, spec.schema, strict=True)
+            ]
             job = self.client.query(
                 f"INSERT INTO `{self.project}`.`{spec.dataset}`.`{spec.name}` ({', '.join(names)})"
                 f" SELECT {', '.join(values)} FROM UNNEST(@lines) AS line",
-                job_config=bigquery.QueryJobConfig(query_parameters=[bigquery.ArrayQueryParameter("lines", "STRUCT", structs)]),
+                job_config=bigquery.QueryJobConfig(
+                    query_parameters=[bigquery.ArrayQueryParameter("lines", "STRUCT", structs)]
+                ),
                 location=self.location,
             )
             job.result()
 
-    def execute(self, sql: str, job: str, parameters: Sequence[bigquery.ScalarQueryParameter] = ()) -> bigquery.QueryJob:
+    def execute(
+        self, sql: str, job: str, parameters: Sequence[bigquery.ScalarQueryParameter] = ()
+    ) -> bigquery.QueryJob:
         """Run one DML statement once, under the job id `job`-n."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
 
@@ -153,13 +162,17 @@ class Warehouse:
 
     def query(self, sql: str, **parameters: str | int | float | datetime | list[str] | None) -> list[dict[str, Any]]:
         """The rows of a statement; parameters by name."""
-        config = bigquery.QueryJobConfig(query_parameters=[_parameter(name, value) for name, value in parameters.items()])
+        config = bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, value) for name, value in parameters.items()]
+        )
         rows = self.client.query(sql, job_config=config, location=self.location).result()
         return [dict(row.items()) for row in rows]
 
     def update(self, sql: str, **parameters: str | int | float | datetime | list[str] | None) -> int:
         """Rows that a DML statement touched."""
-        config = bigquery.QueryJobConfig(query_parameters=[_parameter(name, value) for name, value in parameters.items()])
+        config = bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, value) for name, value in parameters.items()]
+        )
         job = self.client.query(sql, job_config=config, location=self.location)
         job.result()
         return int(job.num_dml_affected_rows or 0)
@@ -217,7 +230,8 @@ def check_location(dataset: bigquery.Dataset, location: str) -> None:
     """Misuse if the data set is in another location: no job reads in one and writes in another."""
     if dataset.location and dataset.location.casefold() != location.casefold():
         raise Misuse(
-            f"data set {dataset.dataset_id} is in {dataset.location}, not in {location}: give --location={dataset.location}"
+            f"data set {dataset.dataset_id} is in {dataset.location}, not in {location}:"
+            f" give --location={dataset.location}"
         )
 
 
@@ -236,12 +250,17 @@ def incompatibilities(spec: TableSpec, table: bigquery.Table) -> list[str]:
         other = existing.pop(field.name.casefold(), None)
         if other is not None:
             found += _field_differences(field, other, field.name)
-    found += [f"the table requires column {left.name}, which the contract lacks" for left in existing.values() if left.mode == "REQUIRED"]
+    found += [
+        f"the table requires column {left.name}, which the contract lacks"
+        for left in existing.values()
+        if left.mode == "REQUIRED"
+    ]
     partition = table.time_partitioning.field if table.time_partitioning else None
     if partition != spec.partition:
         found.append(f"it is partitioned by {partition}, the contract says {spec.partition}")
     if tuple(table.clustering_fields or ()) != spec.clustering:
-        found.append(f"it is clustered by {', '.join(table.clustering_fields or ()) or None}, the contract says {', '.join(spec.clustering) or None}")
+        clustering = [", ".join(names or ()) or "nothing" for names in (table.clustering_fields, spec.clustering)]
+        found.append(f"it is clustered by {clustering[0]}, the contract says {clustering[1]}")
     return found
 
 
@@ -275,7 +294,9 @@ def job_name(*parts: str) -> str:
 def _field_parameter(field: bigquery.SchemaField, value: Any) -> bigquery.ScalarQueryParameter:
     if field.field_type == "JSON":
         return bigquery.ScalarQueryParameter(field.name, "STRING", None if value is None else json.dumps(value))
-    return bigquery.ScalarQueryParameter(field.name, {"INTEGER": "INT64"}.get(field.field_type, field.field_type), value)
+    return bigquery.ScalarQueryParameter(
+        field.name, {"INTEGER": "INT64"}.get(field.field_type, field.field_type), value
+    )
 
 
 def _parameter(name: str, value: Any) -> bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter:

@@ -36,8 +36,9 @@ POLARS_TYPES = {
 PLAIN_INTEGER = r"^([+-]?[0-9]{1,18})(?:\.0{1,20})?$"
 PLAIN_NUMERIC = r"^[+-]?[0-9]{1,20}(?:\.[0-9]{1,9})?$"
 PLAIN_FLOAT = r"^[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?$"
-PLAIN_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z?$"
-PLAIN_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+YEAR = r"^(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+PLAIN_TIMESTAMP = YEAR + r"-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z?$"
+PLAIN_DATE = YEAR + r"-[0-9]{2}-[0-9]{2}$"
 NOT_BLANK = r"[^\s\x1c-\x1f]"  # what Python's str.strip calls white space
 
 Column_ = tuple[pl.Series, pl.Series]
@@ -96,7 +97,11 @@ def rules(column: Column, series: pl.Series, today: date | None = None) -> list[
     if column.latest is not None:
         found.append(name <= bound(column, column.latest))
     if today is not None:
-        moment = name.cast(TIMESTAMP) if column.kind is Kind.TIMESTAMP else name.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        moment = (
+            name.cast(TIMESTAMP)
+            if column.kind is Kind.TIMESTAMP
+            else name.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        )
         found.append((moment >= EARLIEST_PARTITION) & (moment < latest_partition(today)))
     return found
 
@@ -121,7 +126,7 @@ def _number_rules(column: Column, name: pl.Expr) -> list[pl.Expr | pl.Series]:
     return found
 
 
-def _all(values: Sequence[object]) -> pl.Series:
+def _all(values: Sequence[object] | pl.Series) -> pl.Series:
     return pl.repeat(True, len(values), dtype=pl.Boolean, eager=True)
 
 

@@ -47,7 +47,7 @@ class CsvRecords:
         body, self._buffer = self._buffer[:cut], self._buffer[cut:]
         if body:
             self._take(body, split)
-        if len(self._buffer) > self._limit:  # a line without end: keep its head, count the rest
+        if len(self._buffer) > self._limit + 1:  # over it even if \r comes off: keep the head, count the rest
             self._head += self._buffer[: MAX_STORED_BYTES - len(self._head)]
             self._long += len(self._buffer)
             self._buffer = b""
@@ -56,10 +56,9 @@ class CsvRecords:
     def end(self) -> Split:
         split = Split()
         if self._buffer or self._long:
-            self._take(self._buffer, split)
+            self._line(self._buffer, split)
             self._buffer = b""
-        while self._lines:  # an open quote to the very end: its first line is refused, the others get another try
-            self._resume(split)
+        self._give_up(split)  # a quote that is open to the very end
         return split
 
     def _take(self, body: bytes, split: Split) -> None:
@@ -74,14 +73,15 @@ class CsvRecords:
             self._line(line, split)
 
     def _line(self, line: bytes, split: Split) -> None:
-        if self._long:  # the end of an overlong line; whatever was open before it ends with it
+        if self._long or len(line) > self._limit:
             gone, head, self._long, self._head = self._long, self._head, 0, b""
-            while self._lines:
-                self._resume(split)
-            size = gone + len(line.rstrip(b"\r\n"))
-            split.refusals.append(too_large((head + line)[:MAX_STORED_BYTES], self._offset, size, self._limit, "csv"))
-            self._offset += gone + len(line)
-            return
+            bare = line.removesuffix(b"\n").removesuffix(b"\r")
+            if (size := gone + len(bare)) > self._limit:  # whatever was open before an overlong line ends with it
+                self._give_up(split)
+                kept = (head + bare)[:MAX_STORED_BYTES]
+                split.refusals.append(too_large(kept, self._offset, size, self._limit, "csv"))
+                self._offset += gone + len(line)
+                return
         if self._lines:
             self._continue(line, split)
         elif self._quote not in line or self._whole.fullmatch(line.rstrip(b"\n")):
@@ -110,15 +110,19 @@ class CsvRecords:
             self._resume(split)
 
     def _resume(self, split: Split) -> None:
-        """Give up on the open record: its first line is a record of its own, the others are read afresh.
+        """Give up on the open record at its last line: that one is read afresh, each before it is a record.
 
-        None of the others opens a record again and stays open, or it would have closed this one: this is linear.
+        A record that opened on one of those would come to the same end here, so they need no second look.
         """
-        first, *others = self._lines
-        self._lines = []
-        self._close(first, split)
-        for line in others:
-            self._line(line, split)
+        last = self._lines.pop()
+        self._give_up(split)
+        self._line(last, split)
+
+    def _give_up(self, split: Split) -> None:
+        """Each line of the open record is a record of its own."""
+        lines, self._lines = self._lines, []
+        for line in lines:
+            self._close(line, split)
 
     def _close(self, record: bytes, split: Split) -> None:
         self._record(record.removesuffix(b"\n"), self._offset, split)

@@ -26,10 +26,11 @@ class CsvHeader:
     def attributes(self) -> dict[str, object]:
         """What a dead letter keeps, so that its record can be decoded again from it alone."""
         return {
-            "header": self.raw.decode(self.dialect.encoding, "replace"),
+            "header": self.raw.decode(self.dialect.encoding) if self.names else None,
             "delimiter": self.dialect.delimiter,
             "quote": self.dialect.quote,
             "encoding": self.dialect.encoding,
+            "nulls": list(self.dialect.nulls),
         }
 
 
@@ -48,7 +49,7 @@ def problem(header: CsvHeader, table: Table) -> str | None:
 
 
 def parse_rows(records: Sequence[bytes], header: CsvHeader, table: Table) -> list[Sequence[object]] | None:
-    """One list of texts a read column (None for an empty field), or None where the records must be judged one by one."""
+    """One list of texts a read column (None: an empty field), or None where records must be judged one by one."""
     if problem(header, table) or table.unknown_fields.value != "ignore":
         return None
     dialect = header.dialect

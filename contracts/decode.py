@@ -27,7 +27,7 @@ from contracts.csv_rows import CsvHeader, parse_rows, texts_of
 from contracts.judge import Judge
 from contracts.refusal import ErrorCode, NotClean, Refusal
 from contracts.table import Column, Kind, Table, UnknownFields
-from contracts.values import parse_json
+from contracts.values import MAX_DEPTH, parse_json, too_deep
 
 __all__ = ["EXTRA", "HASH", "HASH_LOW", "POSITION", "RAW", "Block", "Decoded", "Decoder", "Format"]
 
@@ -79,7 +79,7 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes blocks under one table's contract. It holds compiled parsers and does not pickle: make it where it is used.
+    """Decodes blocks under one table's contract. It holds compiled parsers, which do not pickle: make it in place.
 
     `today` is asked for the day once a block; it bounds the partition column. With `keep_raw` the clean rows
     carry their record's bytes in `_raw`.
@@ -119,7 +119,9 @@ class Decoder:
             indices = np.concatenate([indices, np.array(judged_indices, dtype=np.int64)])
         frame = frame.with_columns(pl.Series(POSITION, block.positions[indices], dtype=pl.Int64))
         if self._keep_raw:
-            frame = frame.with_columns(pl.Series(RAW, [block.records[i] for i in indices], dtype=pl.Binary))
+            frame = frame.with_columns(
+                pl.Series(RAW, [block.records[index] for index in indices.tolist()], dtype=pl.Binary)
+            )
         if self._expressions:
             frame, refused = self._derive(frame, indices, today)
             refusals += [self._refusal(block, index, reason) for index, reason in refused]
@@ -162,7 +164,8 @@ class Decoder:
 
     def _frame_of(self, rows: list[tuple[object, ...]]) -> pl.DataFrame:
         return pl.DataFrame([
-            series_of(column, values) for column, values in zip(self._judged_columns(), zip(*rows, strict=True), strict=True)
+            series_of(column, values)
+            for column, values in zip(self._judged_columns(), zip(*rows, strict=True), strict=True)
         ])  # fmt: skip
 
     def _derive(
@@ -175,7 +178,8 @@ class Decoder:
             return self._derive_one_by_one(frame, indices, today)
         refused: list[tuple[int, NotClean]] = []
         conditions = {
-            column.name: [derived[column.name].is_finite()] if column.kind is Kind.FLOAT else [] for column in self.table.derived_columns
+            column.name: [derived[column.name].is_finite()] if column.kind is Kind.FLOAT else []
+            for column in self.table.derived_columns
         }
         kept = pl.repeat(True, len(derived), dtype=pl.Boolean, eager=True)
         for column in self.table.derived_columns:
@@ -222,7 +226,8 @@ class Decoder:
     def _with_digest(self, frame: pl.DataFrame) -> pl.DataFrame:
         digests = key_digests(frame, self.table.primary_key)
         return frame.with_columns(
-            pl.Series(HASH, np.ascontiguousarray(digests[:, 0])), pl.Series(HASH_LOW, np.ascontiguousarray(digests[:, 1]))
+            pl.Series(HASH, np.ascontiguousarray(digests[:, 0])),
+            pl.Series(HASH_LOW, np.ascontiguousarray(digests[:, 1])),
         )
 
 
@@ -232,7 +237,11 @@ def key_digests(frame: pl.DataFrame, key: Sequence[str]) -> npt.NDArray[np.int64
     A key of one column is its text in UTF-8; one of several is each text with its length before it.
     """
     texts = [frame[name].cast(pl.String).to_list() for name in key]
-    keys = texts[0] if len(texts) == 1 else ["".join(f"{len(part)}:{part}" for part in row) for row in zip(*texts, strict=True)]
+    keys = (
+        texts[0]
+        if len(texts) == 1
+        else ["".join(f"{len(part)}:{part}" for part in row) for row in zip(*texts, strict=True)]
+    )
     joined = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, keys)))
     return np.frombuffer(joined, dtype=">i8").reshape(-1, 2).astype(np.int64)
 
@@ -259,14 +268,23 @@ class _JsonColumns:
         """One list a column; a record that msgspec refuses is all null, so a required key leaves it to the judge."""
         rows: list[Any] = []
         blank = self._blank()
-        remaining = iter(_utf8(records))
+        remaining = iter([b"" if _too_deep(record) else record for record in _utf8(records)])
         while True:  # extend() keeps what came before a record that fails, and the iterator goes on behind it
             try:
                 rows.extend(map(self._decode, remaining))
                 break
             except (msgspec.MsgspecError, RecursionError):
                 rows.append(blank)
-        return [_plain(column, list(map(values, rows))) for column, values in zip(self._columns, self._values, strict=True)]
+        return [
+            _plain(column, list(map(values, rows))) for column, values in zip(self._columns, self._values, strict=True)
+        ]
+
+
+def _too_deep(record: bytes) -> bool:
+    """As values.too_deep; a record without that many brackets is the rule, so it costs next to nothing."""
+    if len(record) <= MAX_DEPTH or record.count(b"[") + record.count(b"{") <= MAX_DEPTH:
+        return False
+    return too_deep(record.decode("utf-8", "replace"))
 
 
 def _utf8(records: Sequence[bytes]) -> Sequence[bytes]:

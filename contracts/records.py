@@ -54,12 +54,25 @@ def too_large(head: bytes, position: int, size: int, limit: int, format: str) ->
 class _Overlong:
     """A record whose end is not in sight and which is over the limit already: its head and its length so far."""
 
-    def __init__(self, head: bytes, position: int, size: int) -> None:
-        self.head, self.position, self.size = head[:MAX_STORED_BYTES], position, size
+    def __init__(self, data: bytes, position: int) -> None:
+        self.head, self.position, self.size = b"", position, 0
+        self.last = b""
+        """The last byte so far."""
+        self.blank = 0
+        """Bytes of white space at the end so far."""
+        self.grow(data)
 
     def grow(self, data: bytes) -> None:
         self.head += data[: MAX_STORED_BYTES - len(self.head)]
         self.size += len(data)
+        self.last = data[-1:] or self.last
+        blank = len(data) - len(data.rstrip())
+        self.blank = blank + (self.blank if blank == len(data) else 0)
+
+    def refusal(self, limit: int, drop: int) -> Refusal:
+        """As a refusal, without its last `drop` bytes."""
+        size = self.size - drop
+        return too_large(self.head[:size], self.position, size, limit, "json")
 
 
 class Lines:
@@ -82,8 +95,8 @@ class Lines:
         else:
             self._lines(self._tail + data[:cut], split)
             self._tail = data[cut + 1 :]
-        if len(self._tail) > self._limit:
-            self._overlong = _Overlong(self._tail, self._offset, len(self._tail))
+        if len(self._tail) > self._limit + 1:  # over it even if \r comes off
+            self._overlong = _Overlong(self._tail, self._offset)
             self._offset += len(self._tail)
             self._tail = b""
         return split
@@ -112,7 +125,8 @@ class Lines:
     def _close(self, split: Split) -> None:
         assert self._overlong
         line, self._overlong = self._overlong, None
-        split.refusals.append(too_large(line.head, line.position, line.size, self._limit, "json"))
+        if line.blank < line.size:
+            split.refusals.append(line.refusal(self._limit, drop=line.last == b"\r"))
 
     def _lines(self, body: bytes, split: Split) -> None:
         position = self._offset
@@ -129,7 +143,7 @@ class Lines:
         self._offset = position
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|"|[\[\]{},]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|"|[\[\]{},]')
 
 
 class JsonArray:
@@ -196,7 +210,7 @@ class JsonArray:
         if self._overlong:
             element, self._overlong = self._overlong, None
             element.grow(raw)
-            split.refusals.append(too_large(element.head, element.position, element.size, self._limit, "json"))
+            split.refusals.append(element.refusal(self._limit, drop=element.blank))
         elif raw.strip():
             position = self._offset + self._element + len(raw) - len(raw.lstrip())
             split.add(raw.strip(), position, self._limit, "json")
@@ -206,11 +220,15 @@ class JsonArray:
         scanned = len(self._buffer) if self._over else self._scan
         if not self._over and scanned - self._element > self._limit:
             raw = self._buffer[self._element : scanned]
+            begin = 0 if self._overlong else len(raw) - len(raw.lstrip())
             if self._overlong:
                 self._overlong.grow(raw)
-            else:
-                self._overlong = _Overlong(raw, self._offset + self._element, len(raw))
-            self._element = scanned
+                self._element = scanned
+            elif len(raw.strip()) > self._limit and self._depth:
+                self._overlong = _Overlong(raw[begin:], self._offset + self._element + begin)
+                self._element = scanned
+            elif begin == len(raw):
+                self._element = scanned
         self._buffer = self._buffer[self._element :]
         self._offset += self._element
         self._scan = max(self._scan - self._element, 0)

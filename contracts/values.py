@@ -30,7 +30,11 @@ TIMESTAMP = re.compile(
     r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-BOOLEANS = {word: value for value, words in ((True, "true t yes y 1"), (False, "false f no n 0")) for word in words.split()}
+BOOLEANS = {
+    word: value for value, words in ((True, "true t yes y 1"), (False, "false f no n 0")) for word in words.split()
+}
+MAX_DEPTH = 200
+BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 INT64 = range(-(2**63), 2**63)
 NUMERIC_STEP = Decimal("1e-9")
 NUMERIC_LIMIT = Decimal(10) ** 29
@@ -49,12 +53,27 @@ def parse_json(text: str) -> object:
     def constant(name: str) -> object:
         raise ValueError(f"{name} is not JSON")
 
+    if too_deep(text):
+        raise NotClean(ErrorCode.MALFORMED_JSON, f"nested more than {MAX_DEPTH} deep")
     try:
         return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=constant)
-    except RecursionError:
-        raise NotClean(ErrorCode.MALFORMED_JSON, "nested too deeply") from None
     except ValueError as error:
         raise NotClean(ErrorCode.MALFORMED_JSON, str(error)) from None
+
+
+def too_deep(text: str) -> bool:
+    """Whether JSON is nested more than MAX_DEPTH deep. What a parser's stack allows depends on who calls it."""
+    if len(text) <= MAX_DEPTH or text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for token in BRACKET.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif token[0] in "]}":
+            depth -= 1
+    return False
 
 
 def convert(column: Column, value: object, path: str = "", today: date | None = None) -> object:
@@ -98,14 +117,14 @@ def check(column: Column, value: object, path: str) -> None:
         if column.email and not EMAIL.fullmatch(value):
             raise broken("does not look like an e-mail address")
     elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        number = value if isinstance(value, float) else Decimal(value)
-        if column.minimum is not None and number < column.minimum:
+        exact = float if isinstance(value, float) else Decimal  # 0.1 keeps a maximum of 0.1, as a double too
+        if column.minimum is not None and value < exact(column.minimum):
             raise broken(f"is less than {column.minimum}")
-        if column.maximum is not None and number > column.maximum:
+        if column.maximum is not None and value > exact(column.maximum):
             raise broken(f"is greater than {column.maximum}")
-        if column.exclusive_minimum is not None and number <= column.exclusive_minimum:
+        if column.exclusive_minimum is not None and value <= exact(column.exclusive_minimum):
             raise broken(f"is not greater than {column.exclusive_minimum}")
-        if column.exclusive_maximum is not None and number >= column.exclusive_maximum:
+        if column.exclusive_maximum is not None and value >= exact(column.exclusive_maximum):
             raise broken(f"is not less than {column.exclusive_maximum}")
     elif isinstance(value, date):
         if column.earliest is not None and value < bound(column, column.earliest):
@@ -221,7 +240,9 @@ def _numeric(column: Column, value: object, path: str) -> Decimal:
     if number and number.adjusted() < -12:
         return Decimal("0e-9")
     try:
-        rounded = number.quantize(NUMERIC_STEP, rounding=ROUND_HALF_UP, context=Context(prec=max(80, len(number.as_tuple().digits) + 10)))
+        rounded = number.quantize(
+            NUMERIC_STEP, rounding=ROUND_HALF_UP, context=Context(prec=max(80, len(number.as_tuple().digits) + 10))
+        )
     except InvalidOperation:
         raise too_large from None
     if rounded.copy_abs() >= NUMERIC_LIMIT:  # abs() would round to the context's precision

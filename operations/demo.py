@@ -22,7 +22,7 @@ FROM pipeline_operations.dead_letters GROUP BY `table`, error_code ORDER BY `tab
 
 NEXT = """Try next:
   python launcher.py query "SELECT * FROM pipeline_operations.ledger_current" --local
-  python launcher.py query "SELECT error_message, SAFE_CONVERT_BYTES_TO_STRING(raw) AS raw FROM pipeline_operations.dead_letters LIMIT 5" --local
+  python launcher.py query "SELECT error_message, raw FROM pipeline_operations.dead_letters LIMIT 5" --local
   python launcher.py batch --runner DirectRunner --local     # the same files again: all of it is duplicates
   python launcher.py batch --runner DirectRunner --local --input MY_FOLDER --contracts MY_CONTRACTS
 """

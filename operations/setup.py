@@ -46,7 +46,10 @@ def statements(
 ) -> list[str]:
     """What `setup` does, as SQL."""
     schemas = sorted({*datasets.values(), operations_dataset})
-    found = [f'CREATE SCHEMA IF NOT EXISTS {quote(project)}.{quote(name)} OPTIONS (location = "{location}")' for name in schemas]
+    found = [
+        f'CREATE SCHEMA IF NOT EXISTS {quote(project)}.{quote(name)} OPTIONS (location = "{location}")'
+        for name in schemas
+    ]
     specs = (ledger_spec(operations_dataset), dead_letters_spec(operations_dataset), leases_spec(operations_dataset))
     found += [_ddl(project, spec) for spec in specs]
     return found + [ddl(table, project, datasets[name]) for name, table in tables.items()]

@@ -1,11 +1,11 @@
 """Batch: files become blocks, blocks become clean rows, every record leaves by one of three doors.
 
-    pinned files -> read blocks -> decode and validate -> deduplicate -> Parquet shards --.
-                        |                  |                   |                          |
-                        `-- counts         `-- dead letters    `-- duplicates             |
-                                 `---------------- ledger balances <---------------------'
-                                                       |
-                                  record -> load staging -> merge -> close
+pinned files -> read blocks -> decode and validate -> deduplicate -> Parquet shards --.
+                    |                  |                   |                          |
+                    `-- counts         `-- dead letters    `-- duplicates             |
+                             `---------------- ledger balances <---------------------'
+                                                   |
+                              record -> load staging -> merge -> close
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import polars as pl
+from apache_beam.pvalue import PCollection, TaggedOutput
 
 from connectors.bigquery_load import Close, LoadStaging, Merge, RecordBalance, Target
 from connectors.files import FileRange, InputFile, ranges, read_blocks
@@ -56,14 +57,15 @@ class Batch:
         """From pinned files to the warehouse; nothing outside the graph is needed to finish."""
         self.load(self.balance(pipeline), target)
 
-    def balance(self, pipeline: beam.Pipeline, write_shards: beam.DoFn | None = None) -> beam.PCollection[Balance]:
+    def balance(self, pipeline: beam.Pipeline, write_shards: beam.DoFn | None = None) -> PCollection[Balance]:
         """From pinned files to Parquet shards and dead-letter files, and the balance of it all."""
         inputs = pipeline | "Pinned files" >> beam.Create(self.inputs)
         read = (
             inputs
             | "Into ranges" >> beam.ParDo(_IntoRanges(self.storage))
             | "Spread ranges" >> beam.Reshuffle()
-            | "Read blocks" >> beam.ParDo(_ReadBlocks(self.tables, self.run, self.storage)).with_outputs("counts", main="blocks")
+            | "Read blocks"
+            >> beam.ParDo(_ReadBlocks(self.tables, self.run, self.storage)).with_outputs("counts", main="blocks")
         )
         decoded = read.blocks | "Decode and validate" >> beam.ParDo(
             DecodeBlocks(self.tables, self._buckets(), self.run)
@@ -71,26 +73,30 @@ class Batch:
         unique = (
             decoded.rows
             | "Into buckets" >> beam.GroupByKey()
-            | "Deduplicate" >> beam.ParDo(Deduplicate(dict(self.tables), self.run)).with_outputs(
+            | "Deduplicate"
+            >> beam.ParDo(Deduplicate(dict(self.tables), self.run)).with_outputs(
                 Deduplicate.COUNTS, Deduplicate.DUPLICATES, main="rows"
             )
         )
         shards = unique.rows | "Write shards" >> beam.ParDo(write_shards or WriteShards(self.run, self.storage))
         refused = (decoded[DecodeBlocks.REFUSED], unique[Deduplicate.DUPLICATES] | beam.FlatMap(_duplicates))
-        letters = refused | "All refused" >> beam.Flatten() | "Write dead letters" >> beam.ParDo(
-            WriteDeadLetters(self.tables, self.run, self.storage)
+        letters = (
+            refused
+            | "All refused" >> beam.Flatten()
+            | "Write dead letters" >> beam.ParDo(WriteDeadLetters(self.tables, self.run, self.storage))
         )
         pinned = inputs | "Sources" >> beam.Map(_source)
         ratio = self.run.max_dead_letter_ratio
-        return (
+        found: PCollection[Balance] = (
             (pinned, read.counts, unique[Deduplicate.COUNTS], shards, letters)
             | "All counts" >> beam.Flatten()
             | "Of the run" >> beam.Map(_of_the_run)
             | "Gather counts" >> beam.GroupByKey()
             | "Balance" >> beam.MapTuple(lambda _, items: balance(items, ratio))
         )
+        return found
 
-    def load(self, balances: beam.PCollection[Balance], target: Target) -> None:
+    def load(self, balances: PCollection[Balance], target: Target) -> None:
         """From the balance to the warehouse; each step is a stage of its own, so that a retry repeats no other."""
         (
             balances
@@ -108,7 +114,7 @@ class Batch:
         return {name: buckets_for(file for file in self.inputs if file.table == name) for name in self.tables}
 
 
-class _IntoRanges(beam.DoFn):  # type: ignore[misc]
+class _IntoRanges(beam.DoFn):
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
@@ -116,7 +122,7 @@ class _IntoRanges(beam.DoFn):  # type: ignore[misc]
         yield from ranges(self._storage, file)
 
 
-class _ReadBlocks(beam.DoFn):  # type: ignore[misc]
+class _ReadBlocks(beam.DoFn):
     """FileRange -> (table, Block); what was read is counted here, upstream of decode."""
 
     def __init__(self, tables: Mapping[str, Table], run: Run, storage: Storage) -> None:
@@ -124,10 +130,10 @@ class _ReadBlocks(beam.DoFn):  # type: ignore[misc]
         self._limit = run.max_record_bytes
         self._storage = storage
 
-    def process(self, part: FileRange) -> Iterator[tuple[str, Block] | beam.pvalue.TaggedOutput]:
+    def process(self, part: FileRange) -> Iterator[tuple[str, Block] | TaggedOutput[str, Count]]:
         table = self._tables[part.file.table]
         for block in read_blocks(self._storage, part, table, self._limit):
-            yield beam.pvalue.TaggedOutput("counts", Count(table.name, block.source, Door.READ, block.count))
+            yield TaggedOutput("counts", Count(table.name, block.source, Door.READ, block.count))
             yield table.name, block
 
 

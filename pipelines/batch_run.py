@@ -11,7 +11,8 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
 
 from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LOADED, RUN, STAGED
@@ -56,7 +57,7 @@ def _execute(prepared: Prepared, options: PipelineOptions, log: Callable[[str], 
         for name in names:
             holder = leases.wait_for(
                 name, run.run_id, run.token,
-                lambda held: log(f"table {held.table} was being written by run {held.run_id}; waiting for its lease to lapse"),
+                lambda held: log(f"table {held.table}: waiting for the lease of run {held.run_id} to lapse"),
             )  # fmt: skip
             if holder:
                 raise refuse_held(name, holder)
@@ -75,7 +76,7 @@ def _execute(prepared: Prepared, options: PipelineOptions, log: Callable[[str], 
     return None
 
 
-def _runner(options: PipelineOptions, log: Callable[[str], None]) -> beam.runners.PipelineRunner | None:
+def _runner(options: PipelineOptions, log: Callable[[str], None]) -> PipelineRunner | None:
     """DirectRunner is a switch between engines in Beam; here it is always FnApiRunner."""
     if (options.view_as(StandardOptions).runner or "DirectRunner") == "DirectRunner":
         log("DirectRunner: running in this process, on Beam's FnApiRunner")

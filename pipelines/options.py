@@ -1,4 +1,4 @@
-"""The options of the pipelines: Beam's own, and these. An option that nobody knows is refused, with the one that was meant."""
+"""The options of the pipelines: Beam's own, and these. An unknown one is refused, with the one that was meant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["OperationsOptions", "PipelineArguments", "beam_arguments", "check_kn
 LOCAL_BUCKET = "gs://ecommerce-data-lake"
 
 
-class OperationsOptions(PipelineOptions):  # type: ignore[misc]
+class OperationsOptions(PipelineOptions):
     """What the pipelines of this project take besides Beam's own options."""
 
     @classmethod
@@ -54,7 +54,7 @@ def beam_arguments(parser: argparse.ArgumentParser) -> None:
     for options in PipelineOptions.__subclasses__():
         if f"{options.__module__}.{options.__name__}" not in seen:
             seen.add(f"{options.__module__}.{options.__name__}")
-            options._add_argparse_args(parser)
+            options._add_argparse_args(parser)  # type: ignore[arg-type]  # Beam's parser only adds formatting
 
 
 def check_known(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:

@@ -121,7 +121,9 @@ def _check_folder(storage: Storage, folder: str, option: str, create: bool = Fal
         return
     if not storage.bucket_exists(folder):
         if not create:
-            raise Misuse(f"{option}: there is no bucket {folder.split('/')[2]}; make it with launcher.py setup --create_bucket")
+            raise Misuse(
+                f"{option}: there is no bucket {folder.split('/')[2]}; make it with launcher.py setup --create_bucket"
+            )
         storage.client.create_bucket(folder.split("/")[2])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,28 +15,27 @@ from transforms.run import PIPELINE_VERSION, Run
 
 __all__ = ["DEAD_LETTER", "dead_letters"]
 
-DEAD_LETTER = pa.schema(
-    [
-        pa.field("dead_letter_id", pa.string(), nullable=False),
-        pa.field("table", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("position", pa.int64(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("error_code", pa.string(), nullable=False),
-        pa.field("error_message", pa.string(), nullable=False),
-        pa.field("field", pa.string()),
-        pa.field("recoverable", pa.bool_(), nullable=False),
-        pa.field("raw", pa.binary(), nullable=False),
-        pa.field("truncated", pa.bool_(), nullable=False),
-        pa.field("attributes", pa.string()),
-        pa.field("contract_version", pa.string()),
-        pa.field("pipeline_version", pa.string()),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("retry_count", pa.int64(), nullable=False),
-        pa.field("first_failed_at", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("failed_at", pa.timestamp("us", "UTC"), nullable=False),
-    ]
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("dead_letter_id", pa.string(), nullable=False),
+    pa.field("table", pa.string(), nullable=False),
+    pa.field("source", pa.string(), nullable=False),
+    pa.field("position", pa.int64(), nullable=False),
+    pa.field("stage", pa.string(), nullable=False),
+    pa.field("error_code", pa.string(), nullable=False),
+    pa.field("error_message", pa.string(), nullable=False),
+    pa.field("field", pa.string()),
+    pa.field("recoverable", pa.bool_(), nullable=False),
+    pa.field("raw", pa.binary(), nullable=False),
+    pa.field("truncated", pa.bool_(), nullable=False),
+    pa.field("attributes", pa.string()),
+    pa.field("contract_version", pa.string()),
+    pa.field("pipeline_version", pa.string()),
+    pa.field("run_id", pa.string(), nullable=False),
+    pa.field("retry_count", pa.int64(), nullable=False),
+    pa.field("first_failed_at", pa.timestamp("us", "UTC"), nullable=False),
+    pa.field("failed_at", pa.timestamp("us", "UTC"), nullable=False),
+]
+DEAD_LETTER = pa.schema(_FIELDS)
 """One row a refused record; `attributes` is JSON."""
 
 
@@ -65,4 +65,3 @@ def dead_letters(table: Table, source: str, refusals: Sequence[Refusal], run: Ru
         for refusal in refusals
     ]
     return pa.Table.from_pylist(rows, schema=DEAD_LETTER)
-

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from datetime import UTC
+from typing import Any
 
 import apache_beam as beam
 import polars as pl
+from apache_beam.pvalue import TaggedOutput
 
 from contracts.decode import HASH, POSITION, Block, Decoder
 from contracts.table import Table
@@ -17,7 +19,7 @@ from transforms.run import Run
 __all__ = ["DecodeBlocks", "split_into_buckets"]
 
 
-class DecodeBlocks(beam.DoFn):  # type: ignore[misc]
+class DecodeBlocks(beam.DoFn):
     """(table, block) -> ((table, bucket), BucketPart); (table, source, refusals) on `refused`.
 
     `buckets` holds the number of buckets of each table.
@@ -39,13 +41,13 @@ class DecodeBlocks(beam.DoFn):  # type: ignore[misc]
 
     def process(
         self, element: tuple[str, Block]
-    ) -> Iterator[tuple[tuple[str, int], BucketPart] | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[tuple[str, int], BucketPart] | TaggedOutput[str, Any]]:
         name, block = element
         decoded = self._decoders[name].decode(block)
         for bucket, rows in split_into_buckets(decoded.rows, self._buckets[name]):
             yield (name, bucket), BucketPart(block.source, int(rows[POSITION][0]), as_ipc(rows))
         if decoded.refusals:
-            yield beam.pvalue.TaggedOutput(self.REFUSED, (name, block.source, decoded.refusals))
+            yield TaggedOutput(self.REFUSED, (name, block.source, decoded.refusals))
 
 
 def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -66,4 +68,3 @@ def as_ipc(rows: pl.DataFrame) -> bytes:
     sink = io.BytesIO()
     rows.write_ipc_stream(sink)
     return sink.getvalue()
-

@@ -10,17 +10,28 @@ from __future__ import annotations
 import enum
 import io
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import apache_beam as beam
 import polars as pl
+from apache_beam.pvalue import TaggedOutput
 
 from contracts.decode import HASH, HASH_LOW, POSITION
 from contracts.table import Table, WriteDisposition
 from transforms.ledger import Count, Door
 from transforms.run import Run
 
-__all__ = ["SOURCE", "BucketPart", "Deduplicate", "Fate", "Index", "NothingKnown", "bucket_rows", "decide", "in_order_of_precedence"]
+__all__ = [
+    "SOURCE",
+    "BucketPart",
+    "Deduplicate",
+    "Fate",
+    "Index",
+    "NothingKnown",
+    "bucket_rows",
+    "decide",
+    "in_order_of_precedence",
+]
 
 SOURCE = "_source"
 
@@ -39,7 +50,7 @@ class Index(Protocol):
     """The keys that a table holds, with the source and position of the row that won each."""
 
     def find(self, digests: pl.DataFrame) -> pl.DataFrame:
-        """For each row of `digests` (`_hash`, `_hash_low`) the winner's `_source` and `_position`, null for a new key."""
+        """For each row of `digests` (`_hash`, `_hash_low`) the winner's `_source` and `_position`; null: new."""
         ...
 
 
@@ -62,7 +73,13 @@ def decide(rows: pl.DataFrame, index: Index) -> pl.Series:
     known = held[POSITION].is_not_null()
     itself = known & (held[POSITION] == rows[POSITION]) & (held[SOURCE] == rows[SOURCE])
     first = digests.select(pl.struct(HASH, HASH_LOW).is_first_distinct()).to_series()
-    fate = pl.when(itself).then(Fate.SELF.value).when(known | ~first).then(Fate.DUPLICATE.value).otherwise(Fate.FIRST.value)
+    fate = (
+        pl.when(itself)
+        .then(Fate.SELF.value)
+        .when(known | ~first)
+        .then(Fate.DUPLICATE.value)
+        .otherwise(Fate.FIRST.value)
+    )
     return pl.select(fate.cast(pl.Int8)).to_series()
 
 
@@ -95,7 +112,7 @@ def bucket_rows(parts: Iterable[BucketPart]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-class Deduplicate(beam.DoFn):  # type: ignore[misc]
+class Deduplicate(beam.DoFn):
     """((table, bucket), parts) -> (table, bucket, rows that are written); the others are counted on `counts`.
 
     With `keep_duplicates` the others come out on `duplicates` as (table, rows), with their records in `_raw`.
@@ -110,14 +127,14 @@ class Deduplicate(beam.DoFn):  # type: ignore[misc]
 
     def process(
         self, element: tuple[tuple[str, int], Iterable[BucketPart]]
-    ) -> Iterator[tuple[str, int, pl.DataFrame] | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[str, int, pl.DataFrame] | TaggedOutput[str, Any]]:
         (name, bucket), parts = element
         rows = in_order_of_precedence(bucket_rows(parts), self._tables[name])
         fates = decide(rows, NothingKnown())
         others = rows.filter(fates != Fate.FIRST)
         for source, count in others.group_by(SOURCE).len().sort(SOURCE).iter_rows():
-            yield beam.pvalue.TaggedOutput(self.COUNTS, Count(name, source, Door.DUPLICATE, count))
+            yield TaggedOutput(self.COUNTS, Count(name, source, Door.DUPLICATE, count))
         if self._keep and len(others):
-            yield beam.pvalue.TaggedOutput(self.DUPLICATES, (name, others))
+            yield TaggedOutput(self.DUPLICATES, (name, others))
         written = rows.filter(fates == Fate.FIRST)
         yield name, bucket, written.sort(SOURCE, POSITION)

@@ -13,7 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Balance", "Count", "Door", "LetterFile", "RatioExceeded", "Shard", "Source", "SourceCounts", "State", "balance"]
+__all__ = [
+    "Balance",
+    "Count",
+    "Door",
+    "LetterFile",
+    "RatioExceeded",
+    "Shard",
+    "Source",
+    "SourceCounts",
+    "State",
+    "balance",
+]
 
 RATIO_FROM = 100
 """Records of a table from which on its share of dead letters is judged."""
@@ -53,7 +64,7 @@ class Count(NamedTuple):
     table: str
     source: str
     door: Door
-    count: int
+    records: int
 
 
 class Shard(NamedTuple):
@@ -139,9 +150,9 @@ def balance(items: Iterable[Source | Count | Shard | LetterFile], max_dead_lette
                 line = counts[item.table][item.uri]
                 line.generation, line.size = item.generation, item.size
             case Count(door=Door.READ):
-                counts[item.table][item.source].read += item.count
+                counts[item.table][item.source].read += item.records
             case Count():
-                counts[item.table][item.source].duplicate += item.count
+                counts[item.table][item.source].duplicate += item.records
             case Shard():
                 shards[item.table].append(item)
                 for source, rows in item.rows:
@@ -151,12 +162,26 @@ def balance(items: Iterable[Source | Count | Shard | LetterFile], max_dead_lette
                 for table, source, code, rows in item.rows:
                     if code != "duplicate":  # a copy for audit; its door is duplicate
                         counts[table][source].dead_letter_by_code[code] += rows
-    plain = {table: {source: _plain(line) for source, line in sorted(lines.items())} for table, lines in sorted(counts.items())}
+    plain = {
+        table: {source: _plain(line) for source, line in sorted(lines.items())}
+        for table, lines in sorted(counts.items())
+    }
     broken = tuple(
-        (table, source, line.difference) for table, lines in plain.items() for source, line in lines.items() if line.difference
+        (table, source, line.difference)
+        for table, lines in plain.items()
+        for source, line in lines.items()
+        if line.difference
     )
-    exceeded = tuple(found for table, lines in plain.items() if (found := _exceeded(table, lines.values(), max_dead_letter_ratio)))
-    return Balance(plain, {table: tuple(sorted(found)) for table, found in shards.items()}, tuple(sorted(letters)), broken, exceeded)
+    exceeded = tuple(
+        found for table, lines in plain.items() if (found := _exceeded(table, lines.values(), max_dead_letter_ratio))
+    )
+    return Balance(
+        plain,
+        {table: tuple(sorted(found)) for table, found in shards.items()},
+        tuple(sorted(letters)),
+        broken,
+        exceeded,
+    )
 
 
 def _plain(line: SourceCounts) -> SourceCounts:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import grpc
 import pyarrow as pa
 from google.api_core.client_options import ClientOptions
@@ -22,13 +20,13 @@ PROJECT = "local-project"
 def bigquery_client(endpoints: Endpoints) -> bigquery.Client:
     """A client of the REST API that tries once and no more."""
     options = ClientOptions(api_endpoint=endpoints.environment()["BIGQUERY_EMULATOR_HOST"])
-    return bigquery.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
+    return bigquery.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)
 
 
 def storage_client(endpoints: Endpoints) -> storage.Client:
     """A client of Cloud Storage."""
     options = ClientOptions(api_endpoint=endpoints.environment()["STORAGE_EMULATOR_HOST"])
-    return storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
+    return storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)
 
 
 def rows_of(client: bigquery.Client, sql: str) -> list[tuple[object, ...]]:
@@ -46,17 +44,17 @@ class Appender:
         stream = types.WriteStream(type_=kind)
         self.stream: str = self.client.create_write_stream(parent=parent, write_stream=stream).name
 
-    def append(self, rows: pa.RecordBatch, offsets: Sequence[int]) -> list[types.AppendRowsResponse]:
-        """Append the same rows at each of the offsets, over one connection; the answers."""
+    def request(self, rows: pa.RecordBatch, offset: int) -> types.AppendRowsRequest:
+        """To append the rows at the offset."""
+        request = types.AppendRowsRequest(write_stream=self.stream, offset=offset)
+        request.arrow_rows.writer_schema.serialized_schema = rows.schema.serialize().to_pybytes()
+        request.arrow_rows.rows.serialized_record_batch = rows.serialize().to_pybytes()
+        return request
 
-        def requests() -> Iterator[types.AppendRowsRequest]:
-            for offset in offsets:
-                request = types.AppendRowsRequest(write_stream=self.stream, offset=offset)
-                request.arrow_rows.writer_schema.serialized_schema = rows.schema.serialize().to_pybytes()
-                request.arrow_rows.rows.serialized_record_batch = rows.serialize().to_pybytes()
-                yield request
-
-        return list(self.client.append_rows(requests()))
+    def append(self, rows: pa.RecordBatch, *offsets: int) -> list[int]:
+        """Append the same rows at each of the offsets, over one connection; the answers' codes, 0 for done."""
+        requests = [self.request(rows, offset) for offset in offsets]
+        return [answer.error.code for answer in self.client.append_rows(iter(requests))]
 
     def close(self) -> None:
         """Close the connection."""

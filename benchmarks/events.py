@@ -1,0 +1,75 @@
+"""User events for the benchmark: one NDJSON file, the same bytes for the same count and seed.
+
+about 240 bytes an event; of every 100 records two repeat an earlier event and one breaks a rule of the contract.
+The broken ones are of the kinds that all three implementations can meet: a textbook pipeline dies of bytes that
+are not UTF-8, so there are none here (tests/contracts has them).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["DUPLICATES", "INVALID", "event", "write_events"]
+
+DUPLICATES = 0.02
+INVALID = 0.01
+EVENT_TYPES = ("page_view", "page_view", "page_view", "search", "add_to_cart", "remove_from_cart", "purchase")
+LINES_PER_WRITE = 50_000
+
+
+def event(number: int) -> str:
+    """The clean event of this number, as a line without its end. No two numbers below 2**64 share an event_id."""
+    mixed = number * 0x9E3779B97F4A7C15 % 2**64
+    day, rest = 1 + mixed % 28, mixed >> 20
+    clock = f"{rest % 24:02}:{rest // 24 % 60:02}:{rest // 1440 % 60:02}.{mixed % 1_000_000:06}"
+    return (
+        f'{{"event_id":"{mixed:016x}","customer_id":"cust_{rest % 50_000:06}","product_id":"prod_{mixed % 997:05}",'
+        f'"event_type":"{EVENT_TYPES[rest % 7]}","event_timestamp":"2025-03-{day:02}T{clock}Z",'
+        f'"session_id":"sess_{number // 7:010}","page_url":"/products/{mixed % 997}","user_agent":"Mozilla/5.0"}}'
+    )
+
+
+def _with(field: str, value: str) -> Callable[[str], str]:
+    """A way to break an event: `field` holds the JSON text `value`."""
+
+    def broken(line: str) -> str:
+        head, _, rest = line.partition(f'"{field}":"')
+        return f'{head}"{field}":{value}{rest[rest.index(chr(34)) + 1 :]}'
+
+    return broken
+
+
+BREAKS: tuple[Callable[[str], str], ...] = (
+    lambda line: line[:-1],  # cut off
+    lambda line: line.replace('":"', '":', 1),  # a text without its first quote
+    lambda line: f"[{line[15:33]}]",  # no object
+    _with("event_id", "null"),
+    _with("customer_id", '"   "'),
+    lambda line: line.replace('"event_timestamp"', '"timestamp"'),  # a required field under another name
+    _with("event_type", '"teleport"'),
+    _with("event_timestamp", '"yesterday"'),
+    _with("event_timestamp", '"2025-02-30T10:00:00Z"'),
+    _with("event_timestamp", '"1987-06-05T10:00:00Z"'),
+    _with("event_timestamp", "1741000000"),
+    _with("session_id", '{"id":1}'),
+)
+
+
+def write_events(path: Path, count: int, seed: int = 1) -> None:
+    """Write `count` records, each ended by a newline."""
+    chance = random.Random(seed)
+    originals = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for start in range(0, count, LINES_PER_WRITE):
+            lines: list[str] = []
+            for _ in range(start, min(start + LINES_PER_WRITE, count)):
+                draw = chance.random()
+                if draw < DUPLICATES and originals:
+                    lines.append(event(chance.randrange(originals)))
+                    continue
+                line = event(originals)
+                originals += 1
+                lines.append(chance.choice(BREAKS)(line) if draw >= 1 - INVALID else line)
+            file.write("\n".join(lines) + "\n")

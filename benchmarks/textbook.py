@@ -1,0 +1,73 @@
+"""The same job as Beam's documentation writes it: one element a record, JSON, GroupByKey by event_id, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io import ReadFromText, WriteToText
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+__all__ = ["run"]
+
+EVENT_TYPES = {"page_view", "add_to_cart", "remove_from_cart", "purchase", "search"}
+REQUIRED = ("event_id", "customer_id", "event_type", "event_timestamp")
+OPTIONAL = ("product_id", "session_id", "page_url", "user_agent")
+
+
+class Validate(beam.DoFn):
+    """A line -> (event_id, event), or the line itself on `refused`."""
+
+    REFUSED = "refused"
+
+    def setup(self) -> None:
+        self._earliest = datetime(2000, 1, 1, tzinfo=UTC)
+        self._latest = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
+
+    def process(self, line: str) -> Iterator[tuple[str, dict[str, Any]] | TaggedOutput]:
+        try:
+            event = json.loads(line)
+            for name in REQUIRED:
+                if not isinstance(event[name], str) or not event[name].strip():
+                    raise ValueError(f"{name} is missing")
+            for name in OPTIONAL:
+                if not isinstance(event.get(name), str | None):
+                    raise ValueError(f"{name} is not a string")
+            if event["event_type"] not in EVENT_TYPES:
+                raise ValueError("unknown event_type")
+            moment = datetime.fromisoformat(event["event_timestamp"]).astimezone(UTC)
+            if not self._earliest <= moment < self._latest:
+                raise ValueError("event_timestamp is out of range")
+        except (ValueError, KeyError, TypeError):
+            yield TaggedOutput(self.REFUSED, line)
+            return
+        event["event_hour"] = moment.hour
+        yield event["event_id"], event
+
+
+def first(_: str, events: Any) -> dict[str, Any]:
+    """One of the events that share an event_id."""
+    return next(iter(events))  # type: ignore[no-any-return]
+
+
+def run(source: Path, folder: Path) -> None:
+    """From the events in `source` to `clean-*.ndjson` and `refused-*.ndjson` in `folder`."""
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        checked = (
+            pipeline
+            | ReadFromText(str(source))
+            | beam.ParDo(Validate()).with_outputs(Validate.REFUSED, main="clean")
+        )  # fmt: skip
+        (
+            checked.clean
+            | beam.GroupByKey()
+            | beam.MapTuple(first)
+            | beam.Map(json.dumps)
+            | "Write clean" >> WriteToText(str(folder / "clean"), ".ndjson")
+        )
+        checked[Validate.REFUSED] | "Write refused" >> WriteToText(str(folder / "refused"), ".ndjson")

@@ -1,0 +1,77 @@
+"""A dead letter decoded again, from its own row alone: what would become of the record today."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+
+from connectors.files import FileRange, InputFile, blocks_of, csv_header
+from contracts.csv_rows import CsvHeader, parse_header
+from contracts.decode import Block, Decoder, Format
+from contracts.records import too_large
+from contracts.refusal import ErrorCode, Refusal
+from contracts.table import CsvDialect, Table
+
+__all__ = ["decode_again"]
+
+
+def decode_again(letter: Mapping[str, object], table: Table, max_record_bytes: int, today: date) -> Refusal | None:
+    """The refusal that a dead letter meets now under `table`, None if its record is clean.
+
+    `letter` is a row of `dead_letters` (see transforms/dead_letters.py); of it `raw`, `position`, `source`,
+    `truncated` and `attributes` (JSON, or its value) are read. A record of which only the beginning is stored
+    stays refused as too large: the rest is at its position in its source.
+    """
+    attributes = _attributes(letter)
+    raw, position = letter["raw"], letter["position"]
+    assert isinstance(raw, bytes)
+    assert isinstance(position, int)
+    format = str(attributes.get("format", "json"))
+    if format == "file":
+        return _file(raw, attributes, table, max_record_bytes)
+    if attributes.get("header_record"):
+        return csv_header(raw, position, table)[1]
+    size = attributes.get("size", len(raw))
+    assert isinstance(size, int)
+    if size > max_record_bytes or letter["truncated"]:
+        return too_large(raw, position, size, max_record_bytes, format)
+    header = _header(attributes) if format == "csv" else None
+    block = Block(str(letter["source"]), Format(format), [raw], np.array([position], dtype=np.int64), header)
+    refusals = Decoder(table, lambda: today).decode(block).refusals
+    return refusals[0] if refusals else None
+
+
+def _attributes(letter: Mapping[str, object]) -> Mapping[str, object]:
+    stored = letter["attributes"]
+    value = json.loads(stored) if isinstance(stored, str) else stored
+    return value if isinstance(value, Mapping) else {}
+
+
+def _header(attributes: Mapping[str, object]) -> CsvHeader:
+    """The header as it was read; one that was none has no names."""
+    nulls = attributes.get("nulls", [])
+    assert isinstance(nulls, list)
+    dialect = CsvDialect(
+        str(attributes["delimiter"]), str(attributes["quote"]), str(attributes["encoding"]), tuple(map(str, nulls))
+    )
+    text = attributes.get("header")
+    return (
+        parse_header(text.encode(dialect.encoding), dialect) if isinstance(text, str) else CsvHeader(b"", (), dialect)
+    )
+
+
+def _file(raw: bytes, attributes: Mapping[str, object], table: Table, max_record_bytes: int) -> Refusal | None:
+    """A file that could not be read: read again what is stored of it."""
+    name = f"file.{attributes['file_format']}"
+    if compression := attributes["compression"]:
+        name += f".{compression}"
+    part = FileRange(InputFile(table.name, name, len(raw), 0))
+    for block in blocks_of(io.BytesIO(raw), part, table, max_record_bytes):
+        for refusal in block.refusals:
+            if refusal.code is ErrorCode.INVALID_ENCODING and refusal.attributes.get("format") == "file":
+                return refusal
+    return None

@@ -1,0 +1,122 @@
+"""Splitters: the same records and positions whatever the pieces, and exactly the bytes of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.records import JsonArray, Lines, Split, Splitter
+from contracts.refusal import ErrorCode
+
+Seen = tuple[list[tuple[int, bytes]], list[tuple[int, bytes, int | None]]]
+
+
+def split(make: Callable[[], Splitter], data: bytes, cuts: list[int]) -> Seen:
+    """What a splitter makes of `data` in pieces that end at `cuts`."""
+    splitter = make()
+    ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
+    splits: list[Split] = []
+    begin = 0
+    for end in ends:
+        splits.append(splitter.feed(data[begin:end]))
+        begin = end
+    splits.append(splitter.end())
+    records = [pair for part in splits for pair in zip(part.positions, part.records, strict=True)]
+    refusals = [(each.position, each.raw, each.size) for part in splits for each in part.refusals]
+    assert all(each.code is ErrorCode.RECORD_TOO_LARGE for part in splits for each in part.refusals)
+    return sorted(records), sorted(refusals)
+
+
+def array(limit: int = 1000) -> JsonArray:
+    return JsonArray(0, limit)
+
+
+CUTS = st.lists(st.integers(0, 60), max_size=30)
+LINES = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\r", b" ", b"x" * 12, b'{"k":1}']), max_size=25)
+TOKENS = st.lists(
+    st.sampled_from([b"[", b"]", b"{", b"}", b",", b'"', b"\\", b"\n", b" ", b"x" * 12, b"1", b'"a,]}"', b'{"k":[1]}']),
+    max_size=25,
+)
+
+
+@given(LINES, CUTS)
+def test_lines_are_the_same_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
+    assert split(lambda: Lines(0, 10), data, cuts) == split(lambda: Lines(0, 10), data, [])
+
+
+@given(TOKENS, CUTS)
+def test_an_array_is_the_same_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"[" + b"".join(parts)
+    assert split(lambda: array(10), data, cuts) == split(lambda: array(10), data, [])
+
+
+@given(LINES, CUTS)
+def test_a_line_is_the_bytes_at_its_position(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
+    records, refusals = split(lambda: Lines(0, 10), data, cuts)
+    for position, raw in [*records, *((at, head) for at, head, _ in refusals)]:
+        assert data[position : position + len(raw)] == raw
+        assert b"\n" not in raw
+    assert [raw for _, raw in sorted([*records, *((at, head) for at, head, _ in refusals)])] == [
+        line.removesuffix(b"\r") for line in data.split(b"\n") if line.strip()
+    ]
+
+
+@given(TOKENS, CUTS)
+def test_an_element_is_the_bytes_at_its_position(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"[" + b"".join(parts)
+    records, refusals = split(lambda: array(10), data, cuts)
+    for position, raw in [*records, *((at, head) for at, head, _ in refusals)]:
+        assert data[position : position + len(raw)] == raw
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(alphabet='a,[]{}"\\\n é'),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(JSON, max_size=6), st.sampled_from([None, 1]), CUTS)
+@settings(deadline=None)
+def test_an_array_gives_its_elements(values: list[object], indent: int | None, cuts: list[int]) -> None:
+    data = json.dumps(values, indent=indent).encode()
+    records, refusals = split(array, data, cuts)
+    assert [json.loads(raw) for _, raw in records] == values
+    assert not refusals
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'[{"a":1},{"b":', [b'{"a":1}', b'{"b":']),
+        (b'[{"a":1}]\n', [b'{"a":1}']),
+        (b'[{"a":1}] x, y\n', [b'{"a":1}', b"x, y"]),
+        (b"[]", []),
+        (b'[{"a":"lost},\n{"b":2}]', [b'{"a":"lost},\n{"b":2}']),
+    ],
+)
+def test_ends_of_an_array(data: bytes, expected: list[bytes]) -> None:
+    records, _ = split(array, data, list(range(len(data))))
+    assert [raw for _, raw in records] == expected
+
+
+def test_an_overlong_line_is_one_refusal_and_its_neighbours_are_read() -> None:
+    data = b"a\n" + b"x" * 5000 + b"\r\nb"
+    for step in (1, 7, 6000):
+        records, refusals = split(lambda: Lines(0, 100), data, list(range(0, len(data), step)))
+        assert records == [(0, b"a"), (5004, b"b")]
+        assert [(at, size) for at, _, size in refusals] == [(2, 5000)]
+
+
+def test_an_overlong_element_is_one_refusal_and_its_neighbours_are_read() -> None:
+    data = b'[1, {"x": [' + b"1," * 3000 + b"1]} ,2]"
+    for step in (1, 7, 9000):
+        records, refusals = split(lambda: array(100), data, list(range(0, len(data), step)))
+        assert [raw for _, raw in records] == [b"1", b"2"]
+        assert [(at, size) for at, _, size in refusals] == [(4, 6010)]

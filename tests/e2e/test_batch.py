@@ -1,0 +1,238 @@
+"""The launcher as a user calls it, against real servers: the batch pipeline from raw files to tables."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.warehouse import Warehouse
+from operations.demo import QUERIES
+from operations.generate import generate
+from tests import oracle
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+SUMS = ("read", "written", "duplicate", "dead_letter", "dead_letter_by_code")
+
+
+class Cloud:
+    """A local cloud that stays up for a test module, and the launcher on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def launch(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run launcher.py and hold it to its exit code."""
+        done = subprocess.run(
+            [sys.executable, "launcher.py", *arguments, "--local_dir", str(self.directory)],
+            cwd=ROOT,
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def batch(self, source: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """Run a batch over a folder; its summary."""
+        summary = self.directory / "summary.json"
+        summary.unlink(missing_ok=True)
+        self.launch(
+            "batch",
+            "--runner=DirectRunner",
+            "--local",
+            f"--input={source}",
+            f"--summary={summary}",
+            *arguments,
+            code=code,
+        )
+        found = json.loads(summary.read_text())
+        assert isinstance(found, dict)
+        return found
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Ask the warehouse."""
+        return Warehouse("local-project", "US").query(sql)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    from local import services
+
+    directory = tmp_path_factory.mktemp("cloud")
+    endpoints = services.up(directory, ("gcs", "bigquery"))
+    before = dict(os.environ)
+    os.environ.update(endpoints.environment())
+    yield Cloud(directory)
+    os.environ.clear()
+    os.environ.update(before)
+    services.down(directory)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    manifest = generate(
+        write=lambda name, data: (folder / name).write_bytes(data) and None,
+        customers=300, products=200, transactions=1500, events=2000, dirty=0.05, seed=7,
+    )  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(cloud: Cloud, raw: Path) -> dict[str, Any]:
+    return cloud.batch(raw, "--run_id=first")
+
+
+def sums(tables: dict[str, Any]) -> dict[str, Any]:
+    return {name: {key: table[key] for key in SUMS} for name, table in tables.items()}
+
+
+def test_the_ledger_agrees_with_the_manifest(first: dict[str, Any], raw: Path) -> None:
+    assert first["state"] == "done"
+    assert sums(first["tables"]) == sums(json.loads((raw / "manifest.json").read_text())["tables"])
+
+
+def test_tables_hold_what_the_raw_files_say(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    for name, table in oracle.expected(raw).items():
+        stored = cloud.rows(f"SELECT * FROM ecommerce_data.{name}")
+        key = {"customers": "customer_id", "products": "product_id", "transactions": "transaction_id"}.get(
+            name, "event_id"
+        )
+        found = {row[key]: {column: value for column, value in row.items() if column[0] != "_"} for row in stored}
+        assert len(found) == len(stored)
+        assert found == table.rows
+
+
+def test_the_demo_queries_answer_what_the_raw_files_say(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    expected = oracle.expected(raw)
+    revenue = {row["category"]: Decimal(row["revenue"]) for row in cloud.rows(QUERIES["revenue by category"])}
+    assert revenue == oracle.revenue_by_category(expected)
+    funnel = {
+        row["event_type"]: oracle.Funnel(row["events"], row["customers"]) for row in cloud.rows(QUERIES["funnel"])
+    }
+    assert funnel == oracle.funnel(expected)
+    letters = {(row["table"], row["error_code"]): row["dead_letters"] for row in cloud.rows(QUERIES["dead letters"])}
+    assert letters == oracle.dead_letters(expected)
+
+
+def test_the_same_run_again_changes_nothing(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    before = cloud.rows("SELECT * FROM ecommerce_data.transactions ORDER BY transaction_id")
+    again = cloud.batch(raw, "--run_id=first")
+    assert again["tables"] == first["tables"]
+    assert cloud.rows("SELECT * FROM ecommerce_data.transactions ORDER BY transaction_id") == before
+
+
+def test_another_run_on_the_same_files_finds_only_duplicates(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    letters = "SELECT COUNT(*) AS n, COUNT(DISTINCT dead_letter_id) AS ids FROM pipeline_operations.dead_letters"
+    before = cloud.rows(letters)
+    second = cloud.batch(raw, "--run_id=second")
+    for table in second["tables"].values():
+        assert table["written"] == 0
+        assert table["read"] == table["duplicate"] + table["dead_letter"]
+    assert cloud.rows(letters) == before
+    assert before[0]["n"] == before[0]["ids"]
+    staging = cloud.rows("SELECT table_name FROM pipeline_operations.INFORMATION_SCHEMA.TABLES")
+    assert not [row for row in staging if row["table_name"].startswith("staging_")]
+
+
+def test_only_new_skips_files_that_are_loaded(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    assert cloud.batch(raw, "--only_new")["tables"] == {}
+
+
+def test_a_run_id_with_other_files_is_refused(cloud: Cloud, tmp_path: Path, first: dict[str, Any]) -> None:
+    (tmp_path / "customers.csv").write_text("customer_id,email\nc1,a@example.com\n")
+    done = cloud.launch("batch", "--runner=DirectRunner", "--local", f"--input={tmp_path}", "--run_id=first", code=2)
+    assert "has read other files" in done.stderr
+
+
+def test_too_many_dead_letters_load_nothing(cloud: Cloud, tmp_path: Path) -> None:
+    lines = [f"new{n},{'no address' if n % 2 else f'c{n}@example.com'}" for n in range(200)]
+    (tmp_path / "customers.csv").write_text("\n".join(["customer_id,email", *lines]))
+    found = cloud.batch(tmp_path, code=4)
+    assert found["state"] == "too_many_dead_letters"
+    assert found["tables"]["customers"]["dead_letter"] == 100
+    assert cloud.rows("SELECT 1 FROM ecommerce_data.customers WHERE customer_id LIKE 'new%'") == []
+    assert len(cloud.rows(f"SELECT 1 FROM pipeline_operations.dead_letters WHERE run_id = '{found['run_id']}'")) == 100
+
+
+def test_a_new_table_is_one_contract_and_one_file(cloud: Cloud, tmp_path: Path) -> None:
+    contracts = tmp_path / "contracts"
+    contracts.mkdir()
+    (contracts / "orders.odcs.yaml").write_text(
+        """
+apiVersion: v3.0.2
+kind: DataContract
+id: orders
+version: 1.0.0
+status: active
+schema:
+  - name: orders
+    properties:
+      - {name: order_id, logicalType: string, primaryKey: true, required: true}
+      - name: items
+        logicalType: array
+        items:
+          logicalType: object
+          properties:
+            - {name: sku, logicalType: string, required: true}
+            - {name: quantity, logicalType: integer, logicalTypeOptions: {minimum: 1}}
+"""
+    )
+    (tmp_path / "orders.json.gz").write_bytes(
+        gzip.compress(
+            b'{"order_id":"o1","items":[{"sku":"a","quantity":2},{"sku":"b"}]}\n'
+            b'{"order_id":"o2","items":[{"sku":"a","quantity":0}]}\n'
+        )
+    )
+    found = cloud.batch(tmp_path, f"--contracts={contracts}")
+    assert sums(found["tables"])["orders"]["dead_letter_by_code"] == {"invalid_value": 1}
+    assert cloud.rows("SELECT order_id, items FROM ecommerce_data.orders") == [
+        {"order_id": "o1", "items": [{"sku": "a", "quantity": 2}, {"sku": "b", "quantity": None}]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["batch", "--runner", "DirectRunner"], "--project, --location, --input"),
+        (["batch", "--local", "--max_dead_leter_ratio=0.1"], "did you mean --max_dead_letter_ratio"),
+        (["batch", "--local", "--input=/nowhere"], "there is no folder /nowhere"),
+        (["batch", "--local", "--input=gs://no-such-bucket/raw"], "there is no bucket"),
+        (["batch", "--local", "--tables=orders"], "no contract has a table orders"),
+        (["query", "SELECT nothing FROM nowhere", "--local"], "query:"),
+        (["nonsense"], "unknown command"),
+    ],
+)
+def test_misuse_is_one_line_and_exit_code_2(cloud: Cloud, arguments: list[str], said: str) -> None:
+    done = cloud.launch(*arguments, code=2)
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ") or "\nerror: " in done.stderr
+
+
+def test_the_airflow_form_is_taken(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    done = cloud.launch(
+        "--runner=DirectRunner", "--pipeline=batch", "--labels=airflow=1", "--local", f"--input={raw}", "--run_id=first"
+    )
+    assert "done already" in done.stderr
+
+
+def test_rows_carry_their_lineage(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+    row = cloud.rows("SELECT * FROM ecommerce_data.user_events WHERE _source LIKE '%.json' LIMIT 1")[0]
+    record = (raw / "user_events.json").read_bytes()[row["_position"] :].split(b"\n", 1)[0]
+    assert json.loads(record)["event_id"] == row["event_id"]
+    assert row["_run_id"] == "first"
+    assert row["_ingested_at"] <= datetime.now(UTC)
