@@ -31,6 +31,7 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
+        self._error: zlib.error | None = None
 
     @property
     def eof(self) -> bool:
@@ -41,7 +42,22 @@ class _Gzip:
         return self._inflate.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
+        if self._error:
+            raise self._error
+        data = self._inflate.unconsumed_tail + data
+        before = self._inflate.copy()
+        try:
+            return self._inflate.decompress(data, max_length)
+        except zlib.error as error:  # which keeps back what this call had read before the damage
+            self._error = error
+        read = bytearray()
+        try:
+            for at in range(len(data)):
+                read += before.decompress(data[at : at + 1])
+        except zlib.error as error:
+            if not read:
+                raise error from None
+        return bytes(read)
 
 
 def decompress(stream: BinaryIO, compression: str) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
@@ -99,9 +100,9 @@ def _table_of(relative: str, match: re.Match[str], names: set[str]) -> str | Non
     return next((name for name in (whole, match["table"]) if name in names), None)
 
 
-def ranges(storage: Storage, file: InputFile) -> Iterator[FileRange]:
+def ranges(storage: Storage, file: InputFile, range_bytes: int = RANGE_BYTES) -> Iterator[FileRange]:
     """The ranges of a file that can be read at the same time; only plain NDJSON has more than one."""
-    if file.size <= RANGE_BYTES or file.compression or file.format not in ("json", "ndjson", "jsonl"):
+    if file.size <= range_bytes or file.compression or file.format not in ("json", "ndjson", "jsonl"):
         yield FileRange(file)
         return
     with storage.open(file.uri, file.generation) as stream:
@@ -109,8 +110,8 @@ def ranges(storage: Storage, file: InputFile) -> Iterator[FileRange]:
     if head[:2] in UTF16_BOMS or _is_array(file, head):
         yield FileRange(file)
         return
-    for start in range(0, file.size, RANGE_BYTES):
-        yield FileRange(file, start, min(start + RANGE_BYTES, file.size))
+    for start in range(0, file.size, range_bytes):
+        yield FileRange(file, start, min(start + range_bytes, file.size))
 
 
 def read_blocks(storage: Storage, part: FileRange, table: Table, limit: int) -> Iterator[Block]:
@@ -156,7 +157,6 @@ def _is_array(file: InputFile, head: bytes) -> bool:
 def _whole(file: InputFile, stream: BinaryIO, table: Table, limit: int) -> Iterator[Block]:
     """A file from its beginning to its end, plain or compressed."""
     pieces = _pieces(stream, file.compression)
-    read = 0
     try:
         head = next(pieces, b"")
         while len(head) < len(BOM) and (more := next(pieces, b"")):
@@ -165,15 +165,14 @@ def _whole(file: InputFile, stream: BinaryIO, table: Table, limit: int) -> Itera
             yield _only(file, damaged(file, stream, 0, "it is UTF-16, not UTF-8"))
             return
         start = len(BOM) if head.startswith(BOM) else 0
-        read = start
-        head = head[start:]
+        pieces = chain([head[start:]], pieces)
         if file.format == "csv":
-            yield from _csv(file, _counted(head, pieces), CsvRecords(start, limit, table.csv), table)
+            yield from _csv(file, pieces, CsvRecords(start, limit, table.csv), table)
         else:
             splitter: Splitter = JsonArray(start, limit) if _is_array(file, head) else Lines(start, limit)
-            yield from _blocks(file, _counted(head, pieces), splitter, Format.JSON)
+            yield from _blocks(file, pieces, splitter, Format.JSON)
     except _Cut as cut:
-        yield _only(file, damaged(file, stream, read + cut.read, cut.why))
+        yield _only(file, damaged(file, stream, cut.read, cut.why))
 
 
 class _Cut(Exception):
@@ -185,19 +184,13 @@ class _Cut(Exception):
 
 
 def _pieces(stream: BinaryIO, compression: str) -> Iterator[bytes]:
-    return decompress(stream, compression)
-
-
-def _counted(head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
     read = 0
-    piece: bytes | None = head
-    while piece is not None:
-        yield piece
-        read += len(piece)
-        try:
-            piece = next(pieces, None)
-        except Damaged as error:
-            raise _Cut(read, str(error)) from None
+    try:
+        for piece in decompress(stream, compression):
+            yield piece
+            read += len(piece)
+    except Damaged as error:
+        raise _Cut(read, str(error)) from None
 
 
 def _blocks(file: InputFile, pieces: Iterable[bytes], splitter: Splitter, format: Format) -> Iterator[Block]:

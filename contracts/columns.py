@@ -133,7 +133,7 @@ def _all(values: Sequence[object] | pl.Series) -> pl.Series:
 def _strings(column: Column, values: Sequence[object]) -> Column_:
     try:
         return pl.Series(column.name, values, dtype=pl.String), _all(values)
-    except TypeError:  # integers among them; 0 may have been written -0, so it goes to the judge
+    except (TypeError, OverflowError):  # integers among them; 0 may have been written -0, so it goes to the judge
         texts = [str(value) if isinstance(value, int) else value for value in values]
         accepted = pl.Series([value != 0 for value in values], dtype=pl.Boolean)
         return pl.Series(column.name, texts, dtype=pl.String), accepted

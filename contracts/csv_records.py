@@ -39,6 +39,8 @@ class CsvRecords:
         self._long = 0
         """Bytes of an overlong line that are gone already; its head is in `_head`."""
         self._head = b""
+        self._cr = False
+        """Whether they end with `\r`."""
 
     def feed(self, data: bytes) -> Split:
         split = Split()
@@ -50,6 +52,7 @@ class CsvRecords:
         if len(self._buffer) > self._limit + 1:  # over it even if \r comes off: keep the head, count the rest
             self._head += self._buffer[: MAX_STORED_BYTES - len(self._head)]
             self._long += len(self._buffer)
+            self._cr = self._buffer.endswith(b"\r")
             self._buffer = b""
         return split
 
@@ -76,9 +79,12 @@ class CsvRecords:
         if self._long or len(line) > self._limit:
             gone, head, self._long, self._head = self._long, self._head, 0, b""
             bare = line.removesuffix(b"\n").removesuffix(b"\r")
-            if (size := gone + len(bare)) > self._limit:  # whatever was open before an overlong line ends with it
+            drop = bool(gone and self._cr and line in (b"", b"\n"))  # the `\r` of a line end that was cut in two
+            if (
+                size := gone + len(bare) - drop
+            ) > self._limit:  # whatever was open before an overlong line ends with it
                 self._give_up(split)
-                kept = (head + bare)[:MAX_STORED_BYTES]
+                kept = (head + bare)[: min(size, MAX_STORED_BYTES)]
                 split.refusals.append(too_large(kept, self._offset, size, self._limit, "csv"))
                 self._offset += gone + len(line)
                 return

@@ -194,8 +194,11 @@ class Decoder:
 
     def _evaluate(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with its derived columns, all in the contract's order. PolarsError where a value cannot be."""
+        wide = frame.with_columns(pl.col(pl.Int64).cast(pl.Int128))  # 64 bits would wrap in silence
         computed = [
-            self._expressions[column.name].cast(polars_type(column), strict=True).alias(column.name)
+            (wide if column.kind is Kind.INTEGER else frame)
+            .select(self._expressions[column.name].cast(polars_type(column), strict=True).alias(column.name))
+            .to_series()
             for column in self.table.derived_columns
         ]
         names = [column.name for column in self.table.columns]
@@ -268,7 +271,10 @@ class _JsonColumns:
         """One list a column; a record that msgspec refuses is all null, so a required key leaves it to the judge."""
         rows: list[Any] = []
         blank = self._blank()
-        remaining = iter([b"" if _too_deep(record) else record for record in _utf8(records)])
+        readable = _utf8(records)
+        if max(map(len, readable)) > SHALLOW:
+            readable = [b"" if len(record) > SHALLOW and _too_deep(record) else record for record in readable]
+        remaining = iter(readable)
         while True:  # extend() keeps what came before a record that fails, and the iterator goes on behind it
             try:
                 rows.extend(map(self._decode, remaining))
@@ -280,9 +286,13 @@ class _JsonColumns:
         ]
 
 
+SHALLOW = 2 * MAX_DEPTH
+"""JSON of so many bytes, opened and closed, is not nested too deeply."""
+
+
 def _too_deep(record: bytes) -> bool:
-    """As values.too_deep; a record without that many brackets is the rule, so it costs next to nothing."""
-    if len(record) <= MAX_DEPTH or record.count(b"[") + record.count(b"{") <= MAX_DEPTH:
+    """As values.too_deep, without decoding a record that has not that many brackets."""
+    if record.count(b"[") + record.count(b"{") <= MAX_DEPTH:
         return False
     return too_deep(record.decode("utf-8", "replace"))
 

@@ -58,8 +58,10 @@ class NothingKnown:
     """The index of a batch: its bucket is whole, so there is nothing besides it."""
 
     def find(self, digests: pl.DataFrame) -> pl.DataFrame:
-        nothing = pl.lit(None)
-        return digests.select(nothing.cast(pl.String).alias(SOURCE), nothing.cast(pl.Int64).alias(POSITION))
+        rows = len(digests)  # said outright: select() of literals alone gives as many rows as there are chunks
+        return pl.DataFrame(
+            {SOURCE: [None] * rows, POSITION: [None] * rows}, schema={SOURCE: pl.String, POSITION: pl.Int64}
+        )
 
 
 def decide(rows: pl.DataFrame, index: Index) -> pl.Series:

@@ -38,13 +38,14 @@ PIECES = st.lists(st.sampled_from([b'"', b'""', b",", b"\n", b"\r\n", b"\r", b" 
 
 
 @given(PIECES, CUTS)
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 def test_records_are_the_same_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)
     assert split(data, cuts, limit=10) == split(data, limit=10)
 
 
 @given(PIECES, CUTS)
+@settings(deadline=None)
 def test_a_record_is_the_bytes_at_its_position(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)
     records, refusals = split(data, cuts, limit=10)
@@ -62,6 +63,7 @@ ROWS = st.lists(st.lists(FIELD, min_size=2, max_size=4), min_size=1, max_size=6)
 
 
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.booleans(), CUTS)
+@settings(deadline=None)
 def test_clean_csv_splits_as_the_csv_module_reads_it(
     rows: list[list[str]], terminator: str, final: bool, cuts: list[int]
 ) -> None:

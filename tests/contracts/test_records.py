@@ -44,18 +44,21 @@ TOKENS = st.lists(
 
 
 @given(LINES, CUTS)
+@settings(deadline=None)
 def test_lines_are_the_same_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)
     assert split(lambda: Lines(0, 10), data, cuts) == split(lambda: Lines(0, 10), data, [])
 
 
 @given(TOKENS, CUTS)
+@settings(deadline=None)
 def test_an_array_is_the_same_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
     data = b"[" + b"".join(parts)
     assert split(lambda: array(10), data, cuts) == split(lambda: array(10), data, [])
 
 
 @given(LINES, CUTS)
+@settings(deadline=None)
 def test_a_line_is_the_bytes_at_its_position(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)
     records, refusals = split(lambda: Lines(0, 10), data, cuts)
@@ -68,6 +71,7 @@ def test_a_line_is_the_bytes_at_its_position(parts: list[bytes], cuts: list[int]
 
 
 @given(TOKENS, CUTS)
+@settings(deadline=None)
 def test_an_element_is_the_bytes_at_its_position(parts: list[bytes], cuts: list[int]) -> None:
     data = b"[" + b"".join(parts)
     records, refusals = split(lambda: array(10), data, cuts)
@@ -98,7 +102,7 @@ def test_an_array_gives_its_elements(values: list[object], indent: int | None, c
         (b'[{"a":1}]\n', [b'{"a":1}']),
         (b'[{"a":1}] x, y\n', [b'{"a":1}', b"x, y"]),
         (b"[]", []),
-        (b'[{"a":"lost},\n{"b":2}]', [b'{"a":"lost},\n{"b":2}']),
+        (b'[{"a":"lost},\n{"b":2}]', [b'{"a":"lost}', b'{"b":2}']),
     ],
 )
 def test_ends_of_an_array(data: bytes, expected: list[bytes]) -> None:

@@ -1,0 +1,154 @@
+"""A batch that is killed with SIGKILL between any two steps, or at any moment, and run again: as if it had not been."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.warehouse import Warehouse
+from local import services
+from operations.generate import generate
+from tests.e2e.holding_proxy import HoldingProxy
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
+TABLES = ("customers", "products", "transactions", "user_events")
+LEDGER_LINES = r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"%s")(?=.*"value": ?"%s")'
+BOUNDARIES = {
+    "the dead letters' load": r"dead_letters-load",
+    "the dead letters' insert": r"dead_letters-insert",
+    "the staged lines of the ledger": LEDGER_LINES % ("staged", "user_events"),
+    "a table's load": r"transactions-load",
+    "a table's merge": r"customers-merge",
+    "a table's insert": r"transactions-merge",
+    "the loaded lines of the ledger": LEDGER_LINES % ("loaded", "transactions"),
+    "the run's last line": LEDGER_LINES % ("run", "done"),
+}
+"""Each as a pattern of the request that makes the step."""
+
+
+class Site:
+    """A cloud, raw files in it, and batches that can be killed."""
+
+    def __init__(self, endpoints: services.Endpoints, raw: Path) -> None:
+        self.environment = endpoints.environment()
+        self.raw = raw
+
+    def start(self, name: str, bigquery: str | None = None) -> subprocess.Popen[bytes]:
+        """Start the run `name`, which writes to data sets of that name."""
+        environment = {**os.environ, **self.environment}
+        if bigquery:
+            environment["BIGQUERY_EMULATOR_HOST"] = bigquery
+        return subprocess.Popen(
+            [
+                *(sys.executable, "launcher.py", "batch", "--runner=DirectRunner", f"--run_id={name}"),
+                *("--project=local-project", "--location=US", f"--input={self.raw}"),
+                *(f"--processed=gs://bucket/{name}/processed", f"--dead_letters=gs://bucket/{name}/dead_letters"),
+                *(f"--dataset={name}", f"--operations_dataset={name}_operations"),
+            ],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def finish(self, name: str) -> None:
+        """Run `name` to its end."""
+        assert self.start(name).wait(120) == 0
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Ask the warehouse."""
+        return Warehouse("local-project", "US").query(sql)
+
+    def done(self, name: str) -> bool:
+        """Whether the ledger says that the run is done."""
+        return bool(self.rows(f"SELECT 1 FROM {name}_operations.ledger WHERE kind = 'run' AND state = 'done'"))
+
+    def contents(self, name: str) -> dict[str, Any]:
+        """All that a run left, but for what may differ from run to run."""
+        found: dict[str, Any] = {
+            table: self.rows(f"SELECT * EXCEPT (_run_id, _ingested_at) FROM {name}.{table} ORDER BY _source, _position")
+            for table in TABLES
+        }
+        found["dead_letters"] = self.rows(
+            "SELECT * EXCEPT (run_id, first_failed_at, failed_at)"
+            f" FROM {name}_operations.dead_letters ORDER BY dead_letter_id"
+        )
+        found["ledger"] = self.rows(
+            "SELECT `table`, source, read, written, duplicate, dead_letter"
+            f" FROM {name}_operations.ledger_current WHERE kind = 'loaded' ORDER BY `table`, source"
+        )
+        names = self.rows(f"SELECT table_name FROM {name}_operations.INFORMATION_SCHEMA.TABLES")
+        found["staging"] = [row for row in names if row["table_name"].startswith("staging")]
+        return found
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory, raw = tmp_path_factory.mktemp("cloud"), tmp_path_factory.mktemp("raw")
+    generate(
+        write=lambda name, data: (raw / name).write_bytes(data) and None,
+        customers=300, products=200, transactions=1500, events=2000, dirty=0.05, seed=11,
+    )  # fmt: skip
+    endpoints = services.up(directory, ("gcs", "bigquery"))
+    before = dict(os.environ)
+    os.environ.update(endpoints.environment())
+    from connectors.storage import Storage
+
+    Storage("local-project").client.create_bucket("bucket")
+    found = Site(endpoints, raw)
+    found.finish("calm")
+    yield found
+    os.environ.clear()
+    os.environ.update(before)
+    services.down(directory)
+
+
+def test_killed_at_every_boundary_between_steps(site: Site) -> None:
+    proxy = HoldingProxy(site.environment["BIGQUERY_EMULATOR_HOST"])
+    try:
+        for step, pattern in BOUNDARIES.items():
+            for after in (False, True):
+                proxy.hold(pattern, after)
+                process = site.start("bounded", proxy.address)
+                assert proxy.held.wait(60), f"{step} was never reached"
+                assert process.poll() is None
+                kill(process)
+                last = after and step == "the run's last line"
+                assert site.done("bounded") == last, f"killed {'after' if after else 'before'} {step}"
+    finally:
+        proxy.close()
+    site.finish("bounded")
+    assert site.contents("bounded") == site.contents("calm")
+
+
+def test_killed_ten_times_at_random(site: Site) -> None:
+    chance = random.Random(20)
+    kills = 0
+    while kills < 10:
+        process = site.start("wild")
+        time.sleep(chance.uniform(2.0, 4.5))
+        assert process.poll() is None or kills, "the first run ended before it was killed"
+        if process.poll() is not None:
+            break
+        kill(process)
+        kills += 1
+        assert not site.done("wild"), "the run was done when it was killed"
+    assert kills == 10
+    site.finish("wild")
+    assert site.contents("wild") == site.contents("calm")
