@@ -53,9 +53,9 @@ class Batch:
     inputs: tuple[InputFile, ...]
     storage: Storage
 
-    def build(self, pipeline: beam.Pipeline, target: Target) -> None:
+    def build(self, pipeline: beam.Pipeline, target: Target, write_shards: beam.DoFn | None = None) -> None:
         """From pinned files to the warehouse; nothing outside the graph is needed to finish."""
-        self.load(self.balance(pipeline), target)
+        self.load(self.balance(pipeline, write_shards), target)
 
     def balance(self, pipeline: beam.Pipeline, write_shards: beam.DoFn | None = None) -> PCollection[Balance]:
         """From pinned files to Parquet shards and dead-letter files, and the balance of it all."""

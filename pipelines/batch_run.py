@@ -32,8 +32,13 @@ EXIT_CODES = {
 logger = logging.getLogger(__name__)
 
 
-def run_batch(options: PipelineOptions, log: Callable[[str], None]) -> dict[str, Any]:
-    """Run a batch to its end; the summary of what happened. Misuse for what is refused before it starts."""
+def run_batch(
+    options: PipelineOptions, log: Callable[[str], None], write_shards: beam.DoFn | None = None
+) -> dict[str, Any]:
+    """Run a batch to its end; the summary of what happened. Misuse for what is refused before it starts.
+
+    `write_shards` is another end in place of WriteShards.
+    """
     ours = options.view_as(OperationsOptions)
     started, began = time.monotonic(), datetime.now(UTC)
     prepared = prepare(ours, options.view_as(GoogleCloudOptions).project, log)
@@ -43,11 +48,13 @@ def run_batch(options: PipelineOptions, log: Callable[[str], None]) -> dict[str,
         log(f"run {run.run_id} is done already; nothing to do")
     elif prepared.batch.inputs:
         log(f"run {run.run_id}: {len(prepared.batch.inputs)} files, tables {', '.join(prepared.batch.tables)}")
-        why = _execute(prepared, options, log)
+        why = _execute(prepared, options, log, write_shards)
     return summary(prepared, began, why, time.monotonic() - started)
 
 
-def _execute(prepared: Prepared, options: PipelineOptions, log: Callable[[str], None]) -> str | None:
+def _execute(
+    prepared: Prepared, options: PipelineOptions, log: Callable[[str], None], write_shards: beam.DoFn | None
+) -> str | None:
     """Run the graph under the tables' leases; why it failed, None where it did not."""
     target, run = prepared.target, prepared.batch.run
     leases = Leases(target.warehouse, run.operations_dataset)
@@ -67,7 +74,7 @@ def _execute(prepared: Prepared, options: PipelineOptions, log: Callable[[str], 
         raise
     with Heartbeat(leases, names, run.token):
         pipeline = beam.Pipeline(runner=_runner(options, log), options=options)
-        prepared.batch.build(pipeline, target)
+        prepared.batch.build(pipeline, target, write_shards)
         try:
             pipeline.run().wait_until_finish()
         except Exception as error:
