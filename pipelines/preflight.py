@@ -28,6 +28,7 @@ from transforms.run import Run
 
 __all__ = ["Prepared", "load_contracts", "prepare"]
 
+DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -101,6 +102,9 @@ def _check_required(options: OperationsOptions, project: str | None) -> None:
         raise Misuse("--max_record_bytes must be at least 1")
     if options.run_id and not RUN_ID.fullmatch(options.run_id):
         raise Misuse("--run_id takes letters, digits, _ . and -, at most 100")
+    for dataset in (options.operations_dataset, options.dataset):
+        if dataset is not None and not DATASET.fullmatch(dataset):
+            raise Misuse(f"{dataset[:80]!r} is no name of a data set: letters, digits and _ only")
     if options.local:
         return
     required = {"--project": project, "--location": options.location, "--input": options.input,
