@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from connectors.storage import Storage, join
-from contracts.decode import HASH_LOW, RAW
+from contracts.decode import ATTRIBUTES, HASH_LOW, RAW
 from contracts.refusal import ErrorCode, Refusal
 from contracts.table import Table
 from transforms.dead_letters import dead_letters
@@ -27,6 +28,7 @@ __all__ = ["WriteDeadLetters", "WriteShards", "run_folder"]
 
 COMPRESSION_LEVEL = 1
 """Of zstd: files are written once and read once; higher levels cost more than they save."""
+DUPLICATE = "another record of this run has the same primary key"
 LETTER_FILE_BYTES = 64 << 20
 """Dead letters are held back up to this many bytes, so that a run makes few files."""
 
@@ -48,7 +50,9 @@ class WriteShards(beam.DoFn):
         file = f"part-{bucket:05d}-{secrets.token_hex(4)}.parquet"
         uri = join(run_folder(self._run.processed, name, self._run.run_id), file)
         sink = io.BytesIO()
-        stored = rows.drop(HASH_LOW, RAW, strict=False).with_columns(pl.lit(self._run.run_id).alias("_run_id"))
+        stored = rows.drop(HASH_LOW, RAW, ATTRIBUTES, strict=False).with_columns(
+            pl.lit(self._run.run_id).alias("_run_id")
+        )
         stored.write_parquet(sink, compression="zstd", compression_level=COMPRESSION_LEVEL)
         self._storage.write(uri, sink.getvalue())
         counted = Counter(row[0] for row in stored_rows(self._storage, uri, ["_source"]))
@@ -94,13 +98,13 @@ class WriteDeadLetters(beam.DoFn):
 
 
 def duplicate_refusals(rows: pl.DataFrame) -> Iterator[tuple[str, list[Refusal]]]:
-    """Duplicates that are kept for audit, as refusals by source; `rows` has `_raw`, `_source` and `_position`."""
+    """Duplicates that are kept for audit, as refusals by source; `rows` as Decoder makes them with `keep_raw`."""
     for (source,), group in rows.group_by("_source", maintain_order=True):
         yield (
             str(source),
             [
-                Refusal(position, raw, ErrorCode.DUPLICATE, "another record of this run has the same primary key")
-                for position, raw in group.select("_position", RAW).iter_rows()
+                Refusal(position, raw, ErrorCode.DUPLICATE, DUPLICATE, attributes=json.loads(attributes))
+                for position, raw, attributes in group.select("_position", RAW, ATTRIBUTES).iter_rows()
             ],
         )
 

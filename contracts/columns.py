@@ -37,7 +37,9 @@ PLAIN_INTEGER = r"^([+-]?[0-9]{1,18})(?:\.0{1,20})?$"
 PLAIN_NUMERIC = r"^[+-]?[0-9]{1,20}(?:\.[0-9]{1,9})?$"
 PLAIN_FLOAT = r"^[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?$"
 YEAR = r"^(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
-PLAIN_TIMESTAMP = YEAR + r"-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z?$"
+DAY = r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+"""Month and day that are in every year: all but the 29th of February."""
+PLAIN_TIMESTAMP = YEAR + "-" + DAY + r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z?$"
 PLAIN_DATE = YEAR + r"-[0-9]{2}-[0-9]{2}$"
 NOT_BLANK = r"[^\s\x1c-\x1f]"  # what Python's str.strip calls white space
 
@@ -163,15 +165,15 @@ def _floats(texts: pl.Series) -> Column_:
 
 
 def _timestamps(texts: pl.Series) -> Column_:
-    plain = texts.str.contains(PLAIN_TIMESTAMP)
-    if not plain.all():  # offsets, no seconds, or no timestamp at all: one by one
-        return _one_by_one(Column(texts.name, Kind.TIMESTAMP), texts)
-    try:
-        moments = pc.cast(texts.str.strip_suffix("Z").to_arrow().cast(pa.string()), pa.timestamp("us"))
-    except pa.ArrowInvalid:  # the 30th of February
-        return _one_by_one(Column(texts.name, Kind.TIMESTAMP), texts)
+    plain = texts.str.contains(PLAIN_TIMESTAMP).fill_null(True)
+    certain = texts if plain.all() else pl.select(pl.when(plain).then(texts)).to_series()
+    moments = pc.cast(certain.str.strip_suffix("Z").to_arrow().cast(pa.string()), pa.timestamp("us"))
     typed = pl.Series(texts.name, moments).dt.replace_time_zone("UTC")
-    return typed, _all(texts)
+    if certain is texts:
+        return typed, _all(texts)
+    rest = (~plain).arg_true()  # offsets, no seconds, or no timestamp at all: these alone go one by one
+    values, accepted = _one_by_one(Column(texts.name, Kind.TIMESTAMP), texts.gather(rest))
+    return typed.scatter(rest, values), plain.scatter(rest, accepted)
 
 
 def _dates(texts: pl.Series) -> Column_:

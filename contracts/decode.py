@@ -10,6 +10,7 @@ A record's fate depends on the record alone, never on its neighbours in the bloc
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -29,7 +30,7 @@ from contracts.refusal import ErrorCode, NotClean, Refusal
 from contracts.table import Column, Kind, Table, UnknownFields
 from contracts.values import MAX_DEPTH, parse_json, too_deep
 
-__all__ = ["EXTRA", "HASH", "HASH_LOW", "POSITION", "RAW", "Block", "Decoded", "Decoder", "Format"]
+__all__ = ["ATTRIBUTES", "EXTRA", "HASH", "HASH_LOW", "POSITION", "RAW", "Block", "Decoded", "Decoder", "Format"]
 
 POSITION = "_position"
 HASH = "_hash"
@@ -37,6 +38,8 @@ HASH_LOW = "_hash_low"
 """The other 64 bits of a primary key's digest; with `_hash` it tells keys apart. It is not stored."""
 EXTRA = "_extra"
 RAW = "_raw"
+ATTRIBUTES = "_attributes"
+"""Beside `_raw`: what else is needed to decode the bytes again, as JSON."""
 
 
 class Format(enum.Enum):
@@ -82,7 +85,7 @@ class Decoder:
     """Decodes blocks under one table's contract. It holds compiled parsers, which do not pickle: make it in place.
 
     `today` is asked for the day once a block; it bounds the partition column. With `keep_raw` the clean rows
-    carry their record's bytes in `_raw`.
+    carry their record's bytes in `_raw` and what a dead letter would need beside them in `_attributes`.
     """
 
     def __init__(self, table: Table, today: Callable[[], date], keep_raw: bool = False) -> None:
@@ -120,7 +123,8 @@ class Decoder:
         frame = frame.with_columns(pl.Series(POSITION, block.positions[indices], dtype=pl.Int64))
         if self._keep_raw:
             frame = frame.with_columns(
-                pl.Series(RAW, [block.records[index] for index in indices.tolist()], dtype=pl.Binary)
+                pl.Series(RAW, [block.records[index] for index in indices.tolist()], dtype=pl.Binary),
+                pl.lit(json.dumps(_attributes(block))).alias(ATTRIBUTES),
             )
         if self._expressions:
             frame, refused = self._derive(frame, indices, today)
@@ -130,10 +134,9 @@ class Decoder:
         return Decoded(self._with_digest(frame), refusals)
 
     def _refusal(self, block: Block, index: int, reason: NotClean) -> Refusal:
-        attributes = {"format": block.format.value, **(block.header.attributes() if block.header else {})}
         return Refusal(
             int(block.positions[index]), block.records[index], reason.code, reason.message, reason.field,
-            attributes=attributes,
+            attributes=_attributes(block),
         )  # fmt: skip
 
     def _columns(self, block: Block) -> list[Sequence[object]] | None:
@@ -232,6 +235,11 @@ class Decoder:
             pl.Series(HASH, np.ascontiguousarray(digests[:, 0])),
             pl.Series(HASH_LOW, np.ascontiguousarray(digests[:, 1])),
         )
+
+
+def _attributes(block: Block) -> dict[str, object]:
+    """What a dead letter keeps beside a record of this block, so that it can be decoded again."""
+    return {"format": block.format.value, **(block.header.attributes() if block.header else {})}
 
 
 def key_digests(frame: pl.DataFrame, key: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from connectors.warehouse import Warehouse
+from contracts.odcs import shipped
 from operations.demo import QUERIES
 from operations.generate import generate
+from pipelines.replay import decode_again
 from tests import oracle
 
 pytestmark = pytest.mark.e2e
@@ -167,6 +169,21 @@ def test_too_many_dead_letters_load_nothing(cloud: Cloud, tmp_path: Path) -> Non
     assert found["tables"]["customers"]["dead_letter"] == 100
     assert cloud.rows("SELECT 1 FROM ecommerce_data.customers WHERE customer_id LIKE 'new%'") == []
     assert len(cloud.rows(f"SELECT 1 FROM pipeline_operations.dead_letters WHERE run_id = '{found['run_id']}'")) == 100
+
+
+def test_duplicates_that_are_kept_are_no_dead_letters_of_the_ledger(cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_text("customer_id,email\nk1,a@example.com\nk1,b@example.com\n")
+    found = cloud.batch(tmp_path, "--keep_duplicates", "--run_id=kept")
+    assert sums(found["tables"])["customers"] == {
+        "read": 2, "written": 1, "duplicate": 1, "dead_letter": 0, "dead_letter_by_code": {}
+    }  # fmt: skip
+    assert cloud.rows("SELECT email FROM ecommerce_data.customers WHERE customer_id = 'k1'") == [
+        {"email": "b@example.com"}
+    ]
+    letters = cloud.rows("SELECT * FROM pipeline_operations.dead_letters WHERE run_id = 'kept'")
+    assert [(row["error_code"], row["raw"]) for row in letters] == [("duplicate", b"k1,a@example.com")]
+    letter = {**letters[0], "attributes": json.dumps(letters[0]["attributes"])}
+    assert decode_again(letter, shipped()["customers"], 10_000_000, datetime.now(UTC).date()) is None
 
 
 def test_a_new_table_is_one_contract_and_one_file(cloud: Cloud, tmp_path: Path) -> None:
