@@ -38,6 +38,10 @@ demo: install ## from nothing to a filled warehouse on this machine, in minutes
 test: install ## every test, the ones with real servers included
 	@$(BIN)/python -m pytest
 
+.PHONY: bench
+bench: install ## the speed and memory of the batch pipeline, beside others
+	@$(BIN)/python -m benchmarks.batch
+
 .PHONY: lint lint-format lint-ruff lint-types lint-imports
 lint: lint-format lint-ruff lint-types lint-imports ## all checks
 lint-format: install ## formatting

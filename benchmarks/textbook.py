@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io import ReadFromText, WriteToText
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 __all__ = ["run"]
 
@@ -25,11 +25,11 @@ class Validate(beam.DoFn):
 
     REFUSED = "refused"
 
-    def setup(self) -> None:
+    def __init__(self) -> None:
         self._earliest = datetime(2000, 1, 1, tzinfo=UTC)
         self._latest = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
 
-    def process(self, line: str) -> Iterator[tuple[str, dict[str, Any]] | TaggedOutput]:
+    def process(self, line: str) -> Iterator[tuple[str, dict[str, Any]] | TaggedOutput[str, str]]:
         try:
             event = json.loads(line)
             for name in REQUIRED:
@@ -50,9 +50,9 @@ class Validate(beam.DoFn):
         yield event["event_id"], event
 
 
-def first(_: str, events: Any) -> dict[str, Any]:
+def first(_: str, events: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """One of the events that share an event_id."""
-    return next(iter(events))  # type: ignore[no-any-return]
+    return next(iter(events))
 
 
 def run(source: Path, folder: Path) -> None:

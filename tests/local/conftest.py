@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from google.cloud import bigquery
@@ -46,9 +45,3 @@ def appender(cloud: Endpoints) -> Iterator[Callable[..., Appender]]:
     yield make
     for one in made:
         one.close()
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    """A state folder of the test's own."""
-    return tmp_path / "state"

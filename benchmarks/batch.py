@@ -1,0 +1,204 @@
+"""Speed and memory of the batch pipeline, beside textbook Beam and a polars script: `python -m benchmarks.batch`.
+
+Each implementation runs on the same file, alone, in a process of its own, in turn; medians of three rounds. Exit
+code 1 if they do not yield the same keys and refused records, or if a requirement is not met. This process holds no
+data: a child's peak memory would begin at its parent's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.events import write_events
+
+__all__ = ["Requirement", "main"]
+
+TEXTBOOK, SCRIPT, PIPELINE = "textbook", "polars_script", "pipeline"
+ROUNDS = 3
+EMPTY = 100
+"""Events of the run whose time is taken as start-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Events of the comparison, and of the three runs that show how cost grows."""
+
+    compared: int
+    growth: tuple[int, int, int]
+
+
+FULL = Sizes(1_000_000, (250_000, 1_000_000, 4_000_000))
+QUICK = Sizes(2_000, (500, 2_000, 4_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds of the work without imports, and the process's peak resident bytes."""
+
+    seconds: float
+    peak_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A figure, its limit, and on which side of it the figure must be."""
+
+    name: str
+    figure: float
+    limit: float
+    at_least: bool
+
+    @property
+    def met(self) -> bool:
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+
+class Bench:
+    """Files and child processes of one benchmark, in `folder`."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self._folder = folder
+        self._console = console
+
+    def events(self, count: int) -> Path:
+        """The file with so many events; its name is the table's, its folder tells the count."""
+        file = self._folder / "events" / str(count) / "user_events.ndjson"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_events(file, count)
+        return file
+
+    def measure(self, name: str, count: int) -> Measured:
+        """Run one implementation once; what it wrote stays under outputs/<count>/<name> until its next run."""
+        source = self.events(count)
+        output = self._folder / "outputs" / str(count) / name
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        command = [sys.executable, "-m", "benchmarks.measure", name, str(source), str(output)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{name} failed on {count:,} events")
+        result = Measured(**json.loads(done.stdout.splitlines()[-1]))
+        self._console.print(f"{name:14} {count:9,} events {result.seconds:7.2f} s {result.peak_bytes / 1e6:7.0f} MB")
+        return result
+
+    def compare(self, count: int) -> bool:
+        """Whether all implementations yielded the same for the file with so many events."""
+        command = [sys.executable, "-m", "benchmarks.outcome", str(self._folder / "outputs" / str(count))]
+        return subprocess.run(command, check=False).returncode == 0
+
+
+def medians(runs: Sequence[Measured]) -> Measured:
+    """The medians of seconds and of peak bytes."""
+    return Measured(median(run.seconds for run in runs), median(run.peak_bytes for run in runs))
+
+
+def compared(bench: Bench, count: int, rounds: int) -> dict[str, Measured]:
+    """The medians of each implementation, run in turn."""
+    runs: dict[str, list[Measured]] = {TEXTBOOK: [], SCRIPT: [], PIPELINE: []}
+    for _ in range(rounds):
+        for name, results in runs.items():
+            results.append(bench.measure(name, count))
+    return {name: medians(results) for name, results in runs.items()}
+
+
+def growth(bench: Bench, sizes: Sequence[int], rounds: int) -> dict[int, Measured]:
+    """The pipeline's medians for each number of events, run in turn."""
+    runs: dict[int, list[Measured]] = {count: [] for count in sizes}
+    for _ in range(rounds):
+        for count, results in runs.items():
+            results.append(bench.measure(PIPELINE, count))
+    return {count: medians(results) for count, results in runs.items()}
+
+
+def requirements(by_name: dict[str, Measured], by_count: dict[int, Measured]) -> list[Requirement]:
+    """The figures that issue 3 asks for. Cost per event is taken with the start-up subtracted: the stricter way,
+    since start-up spread over more events makes them look cheaper."""
+    seconds = by_name[PIPELINE].seconds
+    start_up = by_count[EMPTY].seconds
+    small, middle, large = (count for count in by_count if count != EMPTY)
+    per_event = {count: (by_count[count].seconds - start_up) / count for count in (small, middle, large)}
+    grown = max(
+        per_event[large] / per_event[middle], per_event[large] / per_event[small], per_event[middle] / per_event[small]
+    )
+    peaks = {count: by_count[count].peak_bytes for count in by_count}
+    return [
+        Requirement("times textbook Beam (aim 12)", by_name[TEXTBOOK].seconds / seconds, 6, True),
+        Requirement("times the polars script (aim 0.6)", by_name[SCRIPT].seconds / seconds, 0.3, True),
+        Requirement(f"peak memory, {large:,} over {middle:,} events", peaks[large] / peaks[middle], 4.5, False),
+        Requirement(f"peak bytes per event, {large:,} events", peaks[large] / large, 1500, False),
+        Requirement("growth of cost per event, start-up subtracted", grown, 1.15, False),
+    ]
+
+
+def show(console: Console, by_name: dict[str, Measured], by_count: dict[int, Measured], count: int) -> None:
+    """Print what was measured."""
+    speeds = Table(title=f"{count:,} events, medians", title_justify="left")
+    for heading in ("implementation", "seconds", "events/s", "peak MB"):
+        speeds.add_column(heading, justify="left" if heading == "implementation" else "right")
+    for name, one in by_name.items():
+        speeds.add_row(name, f"{one.seconds:.2f}", f"{count / one.seconds:,.0f}", f"{one.peak_bytes / 1e6:,.0f}")
+    console.print(speeds)
+    costs = Table(title="the pipeline by number of events", title_justify="left")
+    for heading in ("events", "seconds", "us/event", "us/event without start-up", "peak MB"):
+        costs.add_column(heading, justify="right")
+    start_up = by_count[EMPTY].seconds
+    for events, one in by_count.items():
+        bare = "" if events == EMPTY else f"{(one.seconds - start_up) / events * 1e6:.2f}"
+        each = f"{one.seconds / events * 1e6:.2f}"
+        costs.add_row(f"{events:,}", f"{one.seconds:.2f}", each, bare, f"{one.peak_bytes / 1e6:,.0f}")
+    console.print(costs)
+
+
+def judge(console: Console, found: Sequence[Requirement]) -> bool:
+    """Print each requirement and whether it is met; True if all are."""
+    table = Table(title="requirements", title_justify="left")
+    for heading in ("requirement", "figure", "limit", "met"):
+        table.add_column(heading)
+    for one in found:
+        sign = "at least" if one.at_least else "at most"
+        table.add_row(one.name, f"{one.figure:,.2f}", f"{sign} {one.limit:g}", "yes" if one.met else "NO")
+    console.print(table)
+    return all(one.met for one in found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The benchmark; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="a few thousand events, once: equality is checked, speed is not judged"
+    )
+    parser.add_argument("--folder", type=Path, help="keep events and outputs here (default: a temporary folder)")
+    options = parser.parse_args(arguments)
+    sizes, rounds = (QUICK, 1) if options.quick else (FULL, ROUNDS)
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        bench = Bench(options.folder or Path(temporary), console)
+        by_name = compared(bench, sizes.compared, rounds)
+        if not bench.compare(sizes.compared):
+            console.print("the implementations do not yield the same: nothing is compared")
+            return 1
+        console.print("the same keys and the same refused records from all")
+        by_count = growth(bench, (EMPTY, *sizes.growth), rounds)
+    show(console, by_name, by_count, sizes.compared)
+    met = judge(console, requirements(by_name, by_count))
+    if options.quick:
+        console.print("--quick: too few events to judge by")
+        return 0
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

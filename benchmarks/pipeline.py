@@ -1,0 +1,39 @@
+"""This project's batch pipeline, from the pinned file to Parquet shards and dead-letter files, on FnApiRunner."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from connectors.files import InputFile
+from connectors.storage import Storage
+from contracts.odcs import shipped
+from pipelines.batch import Batch
+from transforms.ledger import Balance
+from transforms.run import Run
+
+__all__ = ["run"]
+
+TABLE = "user_events"
+
+
+def run(source: Path, folder: Path) -> None:
+    """From the events in `source` to `processed/` and `dead_letters/`. ValueError if the ledger does not hold."""
+    status = source.stat()
+    file = InputFile(TABLE, str(source), status.st_size, status.st_mtime_ns)
+    constants = Run(
+        run_id="bench", token="bench", pipeline="batch", started_at=datetime.now(UTC), project="", location="",
+        operations_dataset="", processed=str(folder / "processed"), dead_letters=str(folder / "dead_letters"),
+        max_record_bytes=10_000_000, max_dead_letter_ratio=0.2,
+    )  # fmt: skip
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        balances = Batch(constants, {TABLE: shipped()[TABLE]}, (file,), Storage()).balance(pipeline)
+        balances | "Check" >> beam.Map(_held)
+
+
+def _held(balance: Balance) -> None:
+    if balance.state is not None:
+        raise ValueError(balance.explain())
