@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,16 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
-import sys, time
+# Inside `running`, with one child by fork and one by exec that live on when this process dies.
+import os, subprocess, sys, time
 from pathlib import Path
 from local.services import running
 with running(Path(sys.argv[1]), sys.argv[2:]) as endpoints:
     print(*(one.process.pid for one in endpoints.services.values()), flush=True)
+    child = os.fork()
+    if child:
+        other = subprocess.Popen(["sleep", "60"], close_fds=False)
+        print(child, other.pid, flush=True)
     time.sleep(60)
 """
 
@@ -55,27 +61,35 @@ def wait_until(true: Callable[[], bool], seconds: float = 15.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def hold(state: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts other processes that are inside `running`."""
-    made: list[subprocess.Popen[str]] = []
+@dataclass(frozen=True)
+class Holder:
+    """Another process that is inside `running`: itself, the services that it has, its other children."""
 
-    def start(*names: str, home: str | None = None) -> subprocess.Popen[str]:
+    process: subprocess.Popen[str]
+    services: list[int]
+    children: list[int]
+
+
+@pytest.fixture
+def hold(state: Path) -> Iterator[Callable[..., Holder]]:
+    """Starts Holders."""
+    made: list[Holder] = []
+
+    def start(*names: str, home: str | None = None) -> Holder:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"HOME": home} if home else {})
         arguments = [sys.executable, "-c", HOLD, str(state), *names]
-        made.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment))
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        services, children = ([int(pid) for pid in process.stdout.readline().split()] for _ in range(2))
+        made.append(Holder(process, services, children))
         return made[-1]
 
     yield start
-    for process in made:
-        process.kill()
-        process.communicate()
-
-
-def said_pids(process: subprocess.Popen[str]) -> list[int]:
-    """The pids of the services that a process started by `hold` says it has."""
-    assert process.stdout is not None
-    return [int(word) for word in process.stdout.readline().split()]
+    for holder in made:
+        for pid in holder.children:
+            os.kill(pid, signal.SIGKILL)
+        holder.process.kill()
+        holder.process.communicate()
 
 
 def test_up_starts_once_and_down_stops(state: Path) -> None:
@@ -168,32 +182,27 @@ def test_running_stops_its_own_when_the_block_is_interrupted(state: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_what_a_process_started_ends_with_it(
-    state: Path, hold: Callable[..., subprocess.Popen[str]], number: signal.Signals
-) -> None:
+def test_what_a_process_started_ends_with_it(state: Path, hold: Callable[..., Holder], number: signal.Signals) -> None:
     holder = hold("gcs")
-    (started,) = said_pids(holder)
-    holder.send_signal(number)
-    holder.wait(timeout=15)
-    wait_until(lambda: start_time(started) is None)
+    holder.process.send_signal(number)
+    holder.process.wait(timeout=15)
+    wait_until(lambda: start_time(holder.services[0]) is None)
+    assert all(start_time(pid) for pid in holder.children)  # so they hold no end of the pipe
     assert status(state).status() == {}
 
 
-def test_a_service_that_loses_its_starter_is_not_used_again(
-    state: Path, hold: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_a_service_that_loses_its_starter_is_not_used_again(state: Path, hold: Callable[..., Holder]) -> None:
     holder = hold("gcs", "bigquery")
-    before = said_pids(holder)
-    holder.kill()
+    before = holder.services
+    holder.process.kill()
     with running(state, ["gcs", "bigquery"]) as endpoints:  # at once, while the old ones are being stopped
         assert set(pids(endpoints).values()).isdisjoint(before)
         assert [start_time(pid) for pid in before] == [None, None]
         assert rows_of(bigquery_client(endpoints), "SELECT 1") == [(1,)]
 
 
-def test_bigquery_needs_no_home_folder(state: Path, hold: Callable[..., subprocess.Popen[str]]) -> None:
-    holder = hold("bigquery", home="/dev/null/none")
-    said_pids(holder)
+def test_bigquery_needs_no_home_folder(state: Path, hold: Callable[..., Holder]) -> None:
+    hold("bigquery", home="/dev/null/none")
     assert rows_of(bigquery_client(status(state)), "SELECT 1") == [(1,)]
 
 
