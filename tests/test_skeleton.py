@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 from pathlib import Path
 
@@ -154,8 +153,7 @@ def test_a_worker_gets_every_package_and_contract(tmp_path: Path) -> None:
     subprocess.run(built, check=True, capture_output=True, timeout=120)
     (sdist,) = tmp_path.glob("*.tar.gz")
     assert sdist.name == f"shop_pipeline-{PROJECT['version']}.tar.gz"
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path / "worker", filter="data")
+    shutil.unpack_archive(sdist, tmp_path / "worker")
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     target = tmp_path / "installed"
     subprocess.run([sys.executable, *install, "--target", str(target), str(sdist)], check=True, timeout=120)
