@@ -59,8 +59,9 @@ def apply(loop: asyncio.AbstractEventLoop, spatial: Path | None) -> None:
 
 def run_engine_work_on(loop: asyncio.AbstractEventLoop) -> None:
     """Upstream, gRPC handlers and the plain functions among the REST routes use the one DuckDB connection from
-    threads of their own while other routes use it on the event loop: appends and queries together deadlock.
-    Here all of them do it on the loop. It never waits in the middle of a request, so each is also alone.
+    threads of their own while other routes use it on the event loop: appends and queries together deadlock, and a
+    listing of rows meanwhile mixes up both answers. Here all of them do it on the loop. It never waits in the
+    middle of a request, so each is also alone.
 
     The threads that AppendRows connections hold are the loop's default ones, upstream cores + 4: one connection
     more waits for ever. Here there are enough.

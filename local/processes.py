@@ -64,8 +64,10 @@ def start_time(pid: int) -> str | None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        state, ticks = fields[0], fields[19]
-        return None if state in "ZX" else f"{BOOT_ID.read_text().strip()}/{ticks}"
+        state, threads, ticks = fields[0], int(fields[17]), fields[19]
+        # The first thread can be dead while others still hold files, ports and locks.
+        gone = state in "ZX" and threads <= 1
+        return None if gone else f"{BOOT_ID.read_text().strip()}/{ticks}"
     shown = subprocess.run(
         ["ps", "-o", "state=,lstart=", "-p", str(pid)],
         capture_output=True,

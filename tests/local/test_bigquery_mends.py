@@ -47,7 +47,7 @@ def test_appends_and_queries_at_once_do_not_block_each_other(
     def ask() -> None:
         while not done.is_set():
             seen.append(rows_of(client, f"SELECT COUNT(*) FROM `{path}`")[0][0])
-            list(client.list_rows(path, max_results=1))
+            client.get_table(path)
 
     def append(number: int) -> list[int]:
         return appender(path).append(ids(number, rows), *range(0, batches * rows, rows))
@@ -61,6 +61,22 @@ def test_appends_and_queries_at_once_do_not_block_each_other(
     assert answers == [[0] * batches] * streams
     assert rows_of(client, f"SELECT COUNT(*) FROM `{path}`") == [(streams * batches * rows,)]
     assert len(set(seen)) > 1  # they really were at once
+
+
+def test_answers_to_requests_at_once_are_not_mixed_up(client: bigquery.Client, dataset: str) -> None:
+    path = table(client, dataset, "events", ("id", "INTEGER"))
+    client.query(f"INSERT INTO `{path}` SELECT * FROM UNNEST(GENERATE_ARRAY(1, 5000))", job_retry=None).result()
+
+    def ask(_: int) -> object:
+        return rows_of(client, f"SELECT 7, COUNT(*) FROM `{path}`")
+
+    def list_rows(_: int) -> object:
+        return len(list(client.list_rows(path, max_results=5000, retry=None)))
+
+    with ThreadPoolExecutor(6) as pool:
+        asked, listed = pool.map(ask, range(60)), pool.map(list_rows, range(60))
+        assert list(asked) == [[(7, 5000)]] * 60
+        assert list(listed) == [5000] * 60
 
 
 def test_forty_connections_can_be_open_at_once(

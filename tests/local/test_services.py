@@ -195,6 +195,7 @@ def test_a_service_that_loses_its_starter_is_not_used_again(state: Path, hold: C
     holder = hold("gcs", "bigquery")
     before = holder.services
     holder.process.kill()
+    holder.process.wait()
     with running(state, ["gcs", "bigquery"]) as endpoints:  # at once, while the old ones are being stopped
         assert set(pids(endpoints).values()).isdisjoint(before)
         assert [start_time(pid) for pid in before] == [None, None]
