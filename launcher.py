@@ -28,10 +28,10 @@ from pathlib import Path
 from rich.console import Console
 
 from contracts.errors import Misuse
+from local.service import PROJECT as LOCAL_PROJECT
 
 COMMANDS = ("batch", "demo", "generate", "setup", "query", "local")
 SERVICES = ("gcs", "bigquery")
-LOCAL_PROJECT = "local-project"
 LOCAL_LOCATION = "US"
 
 output = Console()

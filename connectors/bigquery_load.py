@@ -17,7 +17,7 @@ import apache_beam as beam
 from google.api_core.exceptions import NotFound
 from google.cloud.bigquery import SchemaField
 
-from connectors.leases import Heartbeat, Leases
+from connectors.leases import Heartbeat, Leases, leases_spec
 from connectors.ledger_table import LOADED, STAGED, LedgerTable, dead_letters_spec
 from connectors.merge import merge_statement
 from connectors.parquet import run_folder
@@ -28,7 +28,17 @@ from contracts.table import Table, WriteDisposition
 from transforms.ledger import Balance, LetterFile, Shard, SourceCounts, State
 from transforms.run import Run
 
-__all__ = ["Close", "LoadStaging", "Merge", "RecordBalance", "RunStopped", "TableLoad", "staging_prefix", "table_spec"]
+__all__ = [
+    "Close",
+    "LoadStaging",
+    "Merge",
+    "RecordBalance",
+    "RunStopped",
+    "TableLoad",
+    "ensure_operations",
+    "staging_prefix",
+    "table_spec",
+]
 
 STAGING_LIFETIME = timedelta(days=1)
 """After which BigQuery drops a staging table that a crashed run left and nobody ran again."""
@@ -106,7 +116,7 @@ class RecordBalance(beam.DoFn):
 
     def process(self, balance: Balance) -> Iterator[TableLoad]:
         target, run = self._target, self._target.run
-        _prepare_operations(target)
+        ensure_operations(target.warehouse, run.operations_dataset)
         self._store_dead_letters(balance.letters)
         for table, counts in balance.counts.items():
             target.ledger.record_counts(run, STAGED, table, counts)
@@ -275,10 +285,12 @@ def _balanced(load: TableLoad, written: Mapping[str, int], affected: int) -> boo
     )
 
 
-def _prepare_operations(target: Target) -> None:
-    target.warehouse.ensure_dataset(target.run.operations_dataset)
-    target.ledger.ensure()
-    target.warehouse.ensure_table(dead_letters_spec(target.run.operations_dataset))
+def ensure_operations(warehouse: Warehouse, dataset: str) -> None:
+    """Make what the pipelines themselves keep: ledger, dead letters, leases."""
+    warehouse.ensure_dataset(dataset)
+    LedgerTable(warehouse, dataset).ensure()
+    warehouse.ensure_table(dead_letters_spec(dataset))
+    warehouse.ensure_table(leases_spec(dataset))
 
 
 def _as_loaded(field: SchemaField) -> SchemaField:

@@ -5,23 +5,17 @@ Every statement may run again: a second time it finds nothing to do.
 
 from __future__ import annotations
 
-from contracts.schemas import LINEAGE, quote
+from contracts.schemas import EXTRA, quote, stored_columns
 from contracts.table import Kind, Table, UnknownFields, WriteDisposition
 
-__all__ = ["columns_of", "merge_statement"]
+__all__ = ["merge_statement"]
 
 INGESTED_AT = "_ingested_at"
 
 
-def columns_of(table: Table) -> list[str]:
-    """The table's columns as they are stored: the contract's, `_extra` where there is one, lineage."""
-    extra = ["_extra"] if table.unknown_fields is UnknownFields.KEEP else []
-    return [column.name for column in table.columns] + extra + [column.name for column in LINEAGE]
-
-
 def merge_statement(table: Table, target: str, staging: str) -> str:
     """The INSERT or MERGE; `target` and `staging` are quoted table paths. `_ingested_at` is when it runs."""
-    columns = columns_of(table)
+    columns = [column.name for column in stored_columns(table)]
     into = ", ".join(map(quote, columns))
     values = ", ".join(_value(name, "incoming_row") for name in columns)
     same_key = " AND ".join(f"existing_row.{quote(key)} = incoming_row.{quote(key)}" for key in table.primary_key)
@@ -48,7 +42,7 @@ def merge_statement(table: Table, target: str, staging: str) -> str:
 def _value(name: str, row: str) -> str:
     if name == INGESTED_AT:
         return "CURRENT_TIMESTAMP()"
-    if name == "_extra":
+    if name == EXTRA.name:
         return f"PARSE_JSON({row}.{quote(name)})"
     return f"{row}.{quote(name)}"
 
@@ -64,6 +58,6 @@ def _differs(table: Table) -> str:
             sides = [f"TO_JSON_STRING({side})" for side in sides]
         conditions.append(f"{sides[0]} IS DISTINCT FROM {sides[1]}")
     if table.unknown_fields is UnknownFields.KEEP:
-        stored, incoming = f"existing_row.{quote('_extra')}", f"PARSE_JSON(incoming_row.{quote('_extra')})"
+        stored, incoming = f"existing_row.{quote(EXTRA.name)}", f"PARSE_JSON(incoming_row.{quote(EXTRA.name)})"
         conditions.append(f"TO_JSON_STRING({stored}) IS DISTINCT FROM TO_JSON_STRING({incoming})")
     return " OR ".join(conditions) or "FALSE"

@@ -82,9 +82,17 @@ class Warehouse:
         except NotFound:
             return None
 
+    def check_table(self, spec: TableSpec) -> bigquery.Table | None:
+        """The table, None where it is absent; Misuse if it is another one than `spec` says."""
+        table = self.existing(spec.dataset, spec.name)
+        differing = incompatibilities(spec, table) if table else []
+        if differing:
+            raise Misuse(f"table {spec.dataset}.{spec.name} does not fit its contract: {'; '.join(differing)}")
+        return table
+
     def ensure_table(self, spec: TableSpec) -> None:
         """Make the table where it is absent, add the columns that it lacks. Misuse if it is another table."""
-        table = self.existing(spec.dataset, spec.name)
+        table = self.check_table(spec)
         if table is None:
             wanted = bigquery.Table(self.reference(spec.dataset, spec.name), schema=list(spec.schema))
             wanted.description = spec.description or None
@@ -92,9 +100,6 @@ class Warehouse:
                 wanted.time_partitioning = bigquery.TimePartitioning(field=spec.partition)
             wanted.clustering_fields = list(spec.clustering) or None
             table = self.client.create_table(wanted, exists_ok=True)
-        differing = incompatibilities(spec, table)
-        if differing:
-            raise Misuse(f"table {spec.dataset}.{spec.name} does not fit its contract: {'; '.join(differing)}")
         names = {field.name.casefold() for field in table.schema}
         added = [field for field in spec.schema if field.name.casefold() not in names]
         if added:
@@ -145,16 +150,11 @@ class Warehouse:
             )
             job.result()
 
-    def execute(
-        self, sql: str, job: str, parameters: Sequence[bigquery.ScalarQueryParameter] = ()
-    ) -> bigquery.QueryJob:
+    def execute(self, sql: str, job: str) -> bigquery.QueryJob:
         """Run one DML statement once, under the job id `job`-n."""
-        config = bigquery.QueryJobConfig(query_parameters=list(parameters))
 
         def submit(job_id: str) -> Job:
-            return self.client.query(
-                sql, job_id=job_id, location=self.location, job_config=config, job_retry=None, api_method="INSERT"
-            )
+            return self.client.query(sql, job_id=job_id, location=self.location, job_retry=None, api_method="INSERT")
 
         done = self._once(job, submit)
         assert isinstance(done, bigquery.QueryJob)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from contracts.csv_rows import CsvHeader, parse_row
@@ -12,8 +13,6 @@ from contracts.table import Column, Kind, Table, UnknownFields
 from contracts.values import Number, convert, find, parse_json
 
 __all__ = ["Judge"]
-
-MAGIC_BYTE = b"\x00"
 
 
 class Judge:
@@ -57,11 +56,10 @@ class Judge:
 def unknown_fields(record: Mapping[str, object], columns: tuple[Column, ...], path: str = "") -> dict[str, object]:
     """The fields of a record that no column reads, by their path; numbers as JSON has them."""
     found: dict[str, object] = {}
-    heads = {column.path[0]: column for column in columns}
     for name, value in record.items():
         where = f"{path}{name}"
         below = [column for column in columns if column.path[0] == name]
-        if name not in heads:
+        if not below:
             found[where] = _exact(value)
             continue
         deeper = tuple(_shifted(column) for column in below if len(column.path) > 1)
@@ -78,8 +76,6 @@ def unknown_fields(record: Mapping[str, object], columns: tuple[Column, ...], pa
 
 
 def _shifted(column: Column) -> Column:
-    from dataclasses import replace
-
     return replace(column, source=column.path[1:])
 
 

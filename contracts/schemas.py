@@ -17,7 +17,7 @@ from contracts.table import Column, Kind, Table, UnknownFields
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
 
-__all__ = ["EXTRA", "LINEAGE", "arrow_schema", "bigquery_schema", "ddl", "quote"]
+__all__ = ["EXTRA", "LINEAGE", "arrow_schema", "bigquery_schema", "ddl", "quote", "stored_columns"]
 
 EXTRA = Column("_extra", Kind.STRING, description="The fields that the contract does not name, as JSON")
 """In Arrow a string, in BigQuery JSON."""
@@ -49,17 +49,17 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+|[a-z0-9.-]+:[a-z0-9-]+")
 
 def arrow_schema(table: Table) -> pa.Schema:
     """The schema of a batch of clean rows; a field is nullable unless the contract requires it."""
-    return pa.schema([_arrow_field(column) for column in _all_columns(table)])
+    return pa.schema([_arrow_field(column) for column in stored_columns(table)])
 
 
 def bigquery_schema(table: Table) -> list[SchemaField]:
     """The schema of the table in BigQuery, with modes and descriptions."""
-    return [_bigquery_field(column) for column in _all_columns(table)]
+    return [_bigquery_field(column) for column in stored_columns(table)]
 
 
 def ddl(table: Table, project: str, dataset: str) -> str:
     """The CREATE TABLE IF NOT EXISTS statement, with partitioning by day, clustering and descriptions."""
-    columns = ",\n  ".join(_sql_column(column) for column in _all_columns(table))
+    columns = ",\n  ".join(_sql_column(column) for column in stored_columns(table))
     lines = [f"CREATE TABLE IF NOT EXISTS {quote(project)}.{quote(dataset)}.{quote(table.name)} (\n  {columns}\n)"]
     if table.partition is not None:
         day = quote(table.partition)
@@ -79,7 +79,8 @@ def quote(identifier: str) -> str:
     return f"`{identifier}`"
 
 
-def _all_columns(table: Table) -> tuple[Column, ...]:
+def stored_columns(table: Table) -> tuple[Column, ...]:
+    """The columns as they are stored: the contract's, `_extra` where unknown fields are kept, lineage."""
     extra = (EXTRA,) if table.unknown_fields is UnknownFields.KEEP else ()
     return (*table.columns, *extra, *LINEAGE)
 

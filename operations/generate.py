@@ -2,7 +2,7 @@
 
 Every table is two files, `<table>.<ext>` with nine tenths of its rows and `<table>_2.<ext>.gz` with the rest; always
 the same names, so that a second call leaves nothing of the first. The rules that the manifest counts by
-are the shared specification's: what is clean, which of two records with one key is kept, and the dead letters' codes.
+are the contracts': what is clean, which of two records with one key is kept, and the dead letters' codes.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from connectors.bigquery_load import table_spec
+from connectors.bigquery_load import ensure_operations, table_spec
 from connectors.leases import leases_spec
-from connectors.ledger_table import LedgerTable, dead_letters_spec, ledger_spec
+from connectors.ledger_table import dead_letters_spec, ledger_spec
 from connectors.storage import Storage, join, split_uri
 from connectors.warehouse import TableSpec, Warehouse
 from contracts.errors import Misuse
@@ -30,10 +30,7 @@ def setup(
         log(f"bucket {bucket}")
     for folder in FOLDERS:
         storage.write(join(bucket, folder, ""), b"")
-    warehouse.ensure_dataset(operations_dataset)
-    LedgerTable(warehouse, operations_dataset).ensure()
-    for spec in (dead_letters_spec(operations_dataset), leases_spec(operations_dataset)):
-        warehouse.ensure_table(spec)
+    ensure_operations(warehouse, operations_dataset)
     log(f"data set {operations_dataset}: ledger, dead_letters, leases")
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from google.api_core.exceptions import NotFound
 
-from connectors.bigquery_load import Target, table_spec
+from connectors.bigquery_load import Target, ensure_operations, table_spec
 from connectors.files import InputFile, belonging
-from connectors.leases import Holder, leases_spec
-from connectors.ledger_table import INPUT, RUN, LedgerTable, dead_letters_spec
+from connectors.leases import Holder
+from connectors.ledger_table import INPUT, RUN, LedgerTable
 from connectors.storage import Storage, join
-from connectors.warehouse import Warehouse, incompatibilities
+from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
 from contracts.odcs import load, shipped
 from contracts.table import Table
@@ -68,11 +68,8 @@ def prepare(options: OperationsOptions, project: str | None, log: Callable[[str]
     files = _files(options, storage, tables, log)
     _check_folder(storage, options.processed or join(LOCAL_BUCKET, "processed"), "--processed", create=local)
     _check_folder(storage, options.dead_letters or join(LOCAL_BUCKET, "dead_letters"), "--dead_letters", create=local)
-    warehouse.ensure_dataset(options.operations_dataset)
+    ensure_operations(warehouse, options.operations_dataset)
     ledger = LedgerTable(warehouse, options.operations_dataset)
-    ledger.ensure()
-    warehouse.ensure_table(dead_letters_spec(options.operations_dataset))
-    warehouse.ensure_table(leases_spec(options.operations_dataset))
     if options.only_new:
         loaded = ledger.loaded_files()
         fresh = [file for file in files if (file.table, file.uri, file.generation) not in loaded]
@@ -159,11 +156,7 @@ def _files(
 def _check_tables(warehouse: Warehouse, tables: Mapping[str, Table], datasets: Mapping[str, str]) -> None:
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])
-        spec = table_spec(table, datasets[name])
-        existing = warehouse.existing(spec.dataset, spec.name)
-        differing = incompatibilities(spec, existing) if existing else []
-        if differing:
-            raise Misuse(f"table {spec.dataset}.{spec.name} does not fit its contract: {'; '.join(differing)}")
+        warehouse.check_table(table_spec(table, datasets[name]))
     for name, table in tables.items():
         warehouse.ensure_table(table_spec(table, datasets[name]))
 

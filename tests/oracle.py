@@ -1,6 +1,6 @@
 """What a batch run over a folder of raw files must yield, computed straight from the files.
 
-Written from the shared specification (domain.md: the tables, what is clean, a dead letter) with nothing but the
+Written from the rules of the tables, of what is clean and of dead letters, not from the code, with nothing but the
 standard library, and on purpose without a line of the pipeline's or the generator's code: one record at a time,
 simple, slow. It reads the forms that `generate` makes: CSV and JSON lines, plain or .gz.
 """
@@ -26,7 +26,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Rules:
-    """A table of domain.md: its columns with their types in order, and what must hold of the values."""
+    """A table: its columns with their types in order, and what must hold of the values."""
 
     columns: dict[str, str]
     key: str

@@ -12,25 +12,13 @@ from hypothesis import strategies as st
 
 from contracts.csv_records import CsvRecords
 from contracts.records import Split
-from contracts.refusal import ErrorCode
 from contracts.table import CsvDialect
-
-Seen = tuple[list[tuple[int, bytes]], list[tuple[int, bytes, int | None]]]
+from tests.contracts.in_pieces import Seen, in_pieces
 
 
 def split(data: bytes, cuts: Iterable[int] = (), limit: int = 10_000, dialect: CsvDialect | None = None) -> Seen:
     """What the splitter makes of `data` in pieces that end at `cuts`."""
-    splitter = CsvRecords(0, limit, dialect or CsvDialect())
-    splits: list[Split] = []
-    begin = 0
-    for end in sorted({min(cut, len(data)) for cut in cuts} | {len(data)}):
-        splits.append(splitter.feed(data[begin:end]))
-        begin = end
-    splits.append(splitter.end())
-    records = [pair for part in splits for pair in zip(part.positions, part.records, strict=True)]
-    refusals = [(each.position, each.raw, each.size) for part in splits for each in part.refusals]
-    assert all(each.code is ErrorCode.RECORD_TOO_LARGE for part in splits for each in part.refusals)
-    return records, refusals
+    return in_pieces(CsvRecords(0, limit, dialect or CsvDialect()), data, cuts)
 
 
 CUTS = st.lists(st.integers(0, 60), max_size=30)

@@ -9,25 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.records import JsonArray, Lines, Split, Splitter
-from contracts.refusal import ErrorCode
-
-Seen = tuple[list[tuple[int, bytes]], list[tuple[int, bytes, int | None]]]
+from contracts.records import JsonArray, Lines, Splitter
+from tests.contracts.in_pieces import Seen, in_pieces
 
 
 def split(make: Callable[[], Splitter], data: bytes, cuts: list[int]) -> Seen:
     """What a splitter makes of `data` in pieces that end at `cuts`."""
-    splitter = make()
-    ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
-    splits: list[Split] = []
-    begin = 0
-    for end in ends:
-        splits.append(splitter.feed(data[begin:end]))
-        begin = end
-    splits.append(splitter.end())
-    records = [pair for part in splits for pair in zip(part.positions, part.records, strict=True)]
-    refusals = [(each.position, each.raw, each.size) for part in splits for each in part.refusals]
-    assert all(each.code is ErrorCode.RECORD_TOO_LARGE for part in splits for each in part.refusals)
+    records, refusals = in_pieces(make(), data, cuts)
     return sorted(records), sorted(refusals)
 
 

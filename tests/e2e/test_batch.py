@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from connectors.warehouse import Warehouse
 from contracts.odcs import shipped
+from local.services import Endpoints
 from operations.demo import QUERIES
 from operations.generate import generate
 from pipelines.replay import decode_again
@@ -70,17 +69,8 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    from local import services
-
-    directory = tmp_path_factory.mktemp("cloud")
-    endpoints = services.up(directory, ("gcs", "bigquery"))
-    before = dict(os.environ)
-    os.environ.update(endpoints.environment())
-    yield Cloud(directory)
-    os.environ.clear()
-    os.environ.update(before)
-    services.down(directory)
+def cloud(local_cloud: tuple[Path, Endpoints]) -> Cloud:
+    return Cloud(local_cloud[0])
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.storage import Storage
 from connectors.warehouse import Warehouse
-from local import services
+from local.services import Endpoints
 from operations.generate import generate
 from tests.e2e.holding_proxy import HoldingProxy
 
@@ -39,7 +39,7 @@ BOUNDARIES = {
 class Site:
     """A cloud, raw files in it, and batches that can be killed."""
 
-    def __init__(self, endpoints: services.Endpoints, raw: Path) -> None:
+    def __init__(self, endpoints: Endpoints, raw: Path) -> None:
         self.environment = endpoints.environment()
         self.raw = raw
         self.seconds = 0.0
@@ -101,26 +101,18 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    directory, raw = tmp_path_factory.mktemp("cloud"), tmp_path_factory.mktemp("raw")
+def site(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.TempPathFactory) -> Site:
+    raw = tmp_path_factory.mktemp("raw")
     generate(
         write=lambda name, data: (raw / name).write_bytes(data) and None,
         customers=300, products=200, transactions=1500, events=2000, dirty=0.05, seed=11,
     )  # fmt: skip
-    endpoints = services.up(directory, ("gcs", "bigquery"))
-    before = dict(os.environ)
-    os.environ.update(endpoints.environment())
-    from connectors.storage import Storage
-
     Storage("local-project").client.create_bucket("bucket")
-    found = Site(endpoints, raw)
+    found = Site(local_cloud[1], raw)
     began = time.monotonic()
     found.finish("calm")
     found.seconds = time.monotonic() - began
-    yield found
-    os.environ.clear()
-    os.environ.update(before)
-    services.down(directory)
+    return found
 
 
 def test_killed_at_every_boundary_between_steps(site: Site) -> None:

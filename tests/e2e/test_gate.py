@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from connectors.parquet import WriteShards
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
-from local import services
 from pipelines.batch_run import EXIT_CODES, run_batch
 from pipelines.options import OperationsOptions
 from pipelines.preflight import prepare
+from tests.e2e.clouds import cloud_in
 from transforms.ledger import Shard, State
 
 pytestmark = pytest.mark.e2e
@@ -37,14 +36,8 @@ class LosesARow(beam.DoFn):
 
 @pytest.fixture
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    directory = tmp_path_factory.mktemp("cloud")
-    endpoints = services.up(directory, ("gcs", "bigquery"))
-    before = dict(os.environ)
-    os.environ.update(endpoints.environment())
-    yield Warehouse("local-project", "US")
-    os.environ.clear()
-    os.environ.update(before)
-    services.down(directory)
+    with cloud_in(tmp_path_factory.mktemp("cloud")):
+        yield Warehouse("local-project", "US")
 
 
 @pytest.fixture

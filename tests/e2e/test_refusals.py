@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from connectors.leases import Heartbeat, Leases, leases_spec
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
-from local import services
+from local.services import Endpoints
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -42,16 +41,9 @@ class Forbidding(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    directory = tmp_path_factory.mktemp("cloud")
-    endpoints = services.up(directory, ("gcs", "bigquery"))
-    before = dict(os.environ)
-    os.environ.update(endpoints.environment())
+def environment(local_cloud: tuple[Path, Endpoints]) -> dict[str, str]:
     Storage("local-project").client.create_bucket("bucket")
-    yield dict(os.environ)
-    os.environ.clear()
-    os.environ.update(before)
-    services.down(directory)
+    return dict(os.environ)
 
 
 @pytest.fixture(scope="module")

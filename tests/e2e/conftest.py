@@ -1,0 +1,19 @@
+"""What the end-to-end tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.services import Endpoints
+from tests.e2e.clouds import cloud_in
+
+
+@pytest.fixture(scope="module")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
+    """A cloud for a test module: its directory, and where its services are."""
+    directory = tmp_path_factory.mktemp("cloud")
+    with cloud_in(directory) as endpoints:
+        yield directory, endpoints
