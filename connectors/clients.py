@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import os
 
+import grpc
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, BigQueryWriteClient
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
 
-__all__ = ["bigquery_client", "storage_client"]
+__all__ = ["bigquery_client", "read_client", "storage_client", "write_client"]
+
+STORAGE_EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
+"""HOST:PORT of an emulator of the Storage Read and Write APIs; Google's clients know no variable for it."""
+UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
 def bigquery_client(project: str | None, location: str | None = None) -> bigquery.Client:
@@ -31,3 +39,19 @@ def storage_client(project: str | None = None) -> storage.Client:
     if not os.environ.get("STORAGE_EMULATOR_HOST"):
         return storage.Client(project=project)
     return storage.Client(project=project or "local-project", credentials=AnonymousCredentials())
+
+
+def write_client() -> BigQueryWriteClient:
+    """A client of the Storage Write API."""
+    host = os.environ.get(STORAGE_EMULATOR)
+    if not host:
+        return BigQueryWriteClient()
+    return BigQueryWriteClient(transport=BigQueryWriteGrpcTransport(channel=grpc.insecure_channel(host, UNLIMITED)))
+
+
+def read_client() -> BigQueryReadClient:
+    """A client of the Storage Read API."""
+    host = os.environ.get(STORAGE_EMULATOR)
+    if not host:
+        return BigQueryReadClient()
+    return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host, UNLIMITED)))

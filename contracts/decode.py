@@ -25,6 +25,7 @@ import xxhash
 
 from contracts.columns import polars_type, read_column, rules, series_of
 from contracts.csv_rows import CsvHeader, parse_rows, texts_of
+from contracts.envelope import envelope_attributes
 from contracts.judge import Judge
 from contracts.refusal import ErrorCode, NotClean, Refusal
 from contracts.table import Column, Kind, Table, UnknownFields
@@ -54,6 +55,7 @@ class Block:
     """Raw records of one source, in order. `positions` has the shape (n,) and is int64, one for each of `records`.
 
     `refusals` are the records that the reader itself had to refuse: too large, or a whole file that is damaged.
+    `envelope` is what Kafka keeps beside each of `records`: a row each with the columns of envelope.py.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Block:
     positions: npt.NDArray[np.int64]
     header: CsvHeader | None = None
     refusals: tuple[Refusal, ...] = ()
+    envelope: pl.DataFrame | None = None
 
     @property
     def count(self) -> int:
@@ -126,6 +129,8 @@ class Decoder:
                 pl.Series(RAW, [block.records[index] for index in indices.tolist()], dtype=pl.Binary),
                 pl.lit(json.dumps(_attributes(block))).alias(ATTRIBUTES),
             )
+            if block.envelope is not None:
+                frame = frame.hstack(block.envelope[indices])
         if self._expressions:
             frame, refused = self._derive(frame, indices, today)
             refusals += [self._refusal(block, index, reason) for index, reason in refused]
@@ -136,7 +141,7 @@ class Decoder:
     def _refusal(self, block: Block, index: int, reason: NotClean) -> Refusal:
         return Refusal(
             int(block.positions[index]), block.records[index], reason.code, reason.message, reason.field,
-            attributes=_attributes(block),
+            attributes=_attributes(block, index),
         )  # fmt: skip
 
     def _columns(self, block: Block) -> list[Sequence[object]] | None:
@@ -237,9 +242,10 @@ class Decoder:
         )
 
 
-def _attributes(block: Block) -> dict[str, object]:
-    """What a dead letter keeps beside a record of this block, so that it can be decoded again."""
-    return {"format": block.format.value, **(block.header.attributes() if block.header else {})}
+def _attributes(block: Block, index: int | None = None) -> dict[str, object]:
+    """What a dead letter keeps beside a record of this block, so that it can be decoded again and be sent again."""
+    beside = {} if block.envelope is None or index is None else envelope_attributes(block.envelope.row(index))
+    return {"format": block.format.value, **(block.header.attributes() if block.header else {}), **beside}
 
 
 def key_digests(frame: pl.DataFrame, key: Sequence[str]) -> npt.NDArray[np.int64]:

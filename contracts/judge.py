@@ -14,6 +14,9 @@ from contracts.values import Number, convert, find, parse_json
 
 __all__ = ["Judge"]
 
+REGISTRY_HEADER = 5
+"""Bytes that a Schema Registry's serializers put before a value: a zero and the schema's number."""
+
 
 class Judge:
     """Judges records of one table, one at a time."""
@@ -42,6 +45,10 @@ class Judge:
         return parse_row(raw, header, self._table)
 
     def _json(self, raw: bytes) -> Mapping[str, object]:
+        if raw[:1] == b"\0" and len(raw) > REGISTRY_HEADER:
+            schema = int.from_bytes(raw[1:REGISTRY_HEADER], "big")
+            message = f"it begins with the magic byte of a Schema Registry (schema {schema}), it is not JSON"
+            raise NotClean(ErrorCode.MALFORMED_JSON, message)
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -13,7 +13,17 @@ from contracts.refusal import Refusal, dead_letter_id
 from contracts.table import Table
 from transforms.run import PIPELINE_VERSION, Run
 
-__all__ = ["DEAD_LETTER", "dead_letters"]
+__all__ = ["DEAD_LETTER", "Refused", "dead_letters"]
+
+
+class Refused(NamedTuple):
+    """Refused records of one source of a stream, and the Ack (msgpack) that whoever stores them completes."""
+
+    table: str
+    source: str
+    refusals: list[Refusal]
+    ack: bytes
+
 
 _FIELDS: list[pa.Field[Any]] = [
     pa.field("dead_letter_id", pa.string(), nullable=False),

@@ -1,0 +1,174 @@
+"""One COMMITTED write stream of BigQuery, appended to with explicit offsets, so that a repeated append is seen as one.
+
+What an append may end in: it is in (also when BigQuery says that it had been), the stream is not ours any more
+(`StreamLost`), or no answer came before the deadline (`NoAnswer`): then nobody knows whether it is in, and only
+finalizing the stream makes an end of the doubt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from google.api_core import exceptions
+from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
+from google.rpc import code_pb2
+
+__all__ = ["AppendStream", "NoAnswer", "StreamLost", "finalize"]
+
+MAX_REQUEST_BYTES = 8 << 20
+"""BigQuery refuses a request of more than 10 MB."""
+ANSWER_SECONDS = 20.0
+"""After which one exchange is given up and asked again."""
+PAUSES = (0.1, 5.0)
+TRANSIENT = frozenset({
+    code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED, code_pb2.INTERNAL, code_pb2.ABORTED, code_pb2.UNKNOWN,
+    code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED,
+})  # fmt: skip
+LOST = frozenset({code_pb2.FAILED_PRECONDITION, code_pb2.NOT_FOUND, code_pb2.OUT_OF_RANGE})
+"""Finalized by another owner; unknown; a gap before our offset."""
+logger = logging.getLogger(__name__)
+
+
+class StreamLost(Exception):
+    """The stream takes no more rows of ours."""
+
+
+class NoAnswer(Exception):
+    """BigQuery gave no answer that settles an append before the deadline."""
+
+
+class AppendStream:
+    """A write stream of its own, from its first row on. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self, client: BigQueryWriteClient, table: str, schema: pa.Schema, deadline_seconds: float) -> None:
+        """`table` is projects/P/datasets/D/tables/T."""
+        self._client = client
+        self._deadline = deadline_seconds
+        self._schema = schema.serialize().to_pybytes()
+        stream = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
+        self.name: str = client.create_write_stream(parent=table, write_stream=stream, timeout=ANSWER_SECONDS).name
+        self._offset = 0
+        self._connection: _Connection | None = None
+
+    def append(self, batch: pa.RecordBatch) -> dict[int, str]:
+        """Append `batch`, in as many requests as it needs; the rows that BigQuery refuses, by index, and why.
+
+        All others are in. Raises StreamLost or NoAnswer, when some may be in and some not.
+        """
+        refused: dict[int, str] = {}
+        for start, piece in _pieces(batch):
+            indices = np.arange(start, start + piece.num_rows)
+            while piece.num_rows:
+                bad = self._append(piece)
+                if not bad:
+                    break
+                refused |= {int(indices[row]): message for row, message in bad.items()}
+                kept = np.setdiff1d(np.arange(piece.num_rows), list(bad))
+                piece, indices = piece.take(pa.array(kept)), indices[kept]
+        return refused
+
+    def close(self) -> None:
+        """Drop the connection; the stream stays as it is."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _append(self, batch: pa.RecordBatch) -> dict[int, str]:
+        """One request; the rows that made BigQuery refuse all of it, empty where it is in."""
+        request = types.AppendRowsRequest(write_stream=self.name, offset=self._offset)
+        request.arrow_rows.writer_schema.serialized_schema = self._schema
+        request.arrow_rows.rows.serialized_record_batch = batch.serialize().to_pybytes()
+        pause, longest = PAUSES
+        give_up = time.monotonic() + self._deadline
+        while True:
+            code, message, bad = self._exchange(request)
+            if bad:
+                return bad
+            if code in (code_pb2.OK, code_pb2.ALREADY_EXISTS):
+                self._offset += batch.num_rows
+                return {}
+            if code in LOST:
+                self.close()
+                raise StreamLost(message)
+            if code not in TRANSIENT:
+                raise exceptions.from_grpc_status(code, message)
+            if time.monotonic() + pause > give_up:
+                raise NoAnswer(message)
+            logger.info("append to %s: %s; again in %.1f s", self.name, message, pause)
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    def _exchange(self, request: types.AppendRowsRequest) -> tuple[int, str, dict[int, str]]:
+        """One request and its answer: a gRPC code, a message, refused rows by index."""
+        try:
+            if self._connection is None:
+                self._connection = _Connection(self._client, self.name)
+            response = self._connection.exchange(request)
+        except exceptions.GoogleAPICallError as error:
+            self.close()
+            code = error.grpc_status_code
+            return (code.value[0] if code else code_pb2.UNKNOWN), str(error.message), {}
+        except StopIteration:
+            self.close()
+            return code_pb2.UNAVAILABLE, "the connection was closed", {}
+        return response.error.code, response.error.message, {row.index: row.message for row in response.row_errors}
+
+
+class _Connection:
+    """An open AppendRows call: one request, then its answer."""
+
+    def __init__(self, client: BigQueryWriteClient, stream: str) -> None:
+        self._requests: queue.SimpleQueue[types.AppendRowsRequest | None] = queue.SimpleQueue()
+        routing = ("x-goog-request-params", f"write_stream={stream}")
+        # The client's types know of an Iterable only; it is an open call, which can be cancelled.
+        self._call: Any = client.append_rows(iter(self._requests.get, None), metadata=[routing])
+
+    def exchange(self, request: types.AppendRowsRequest) -> types.AppendRowsResponse:
+        # Nothing bounds the wait for the next answer of an open call but cancelling it.
+        watchdog = threading.Timer(ANSWER_SECONDS, self._call.cancel)
+        watchdog.start()
+        try:
+            self._requests.put(request)
+            response: types.AppendRowsResponse = next(self._call)
+            return response
+        finally:
+            watchdog.cancel()
+
+    def close(self) -> None:
+        self._requests.put(None)
+        self._call.cancel()
+
+
+def finalize(client: BigQueryWriteClient, stream: str, deadline_seconds: float) -> None:
+    """Make an end of a write stream: once this returns, no append to it is in that was not in before.
+
+    A stream that BigQuery no longer knows counts as finalized.
+    """
+    give_up = time.monotonic() + deadline_seconds
+    pause, longest = PAUSES
+    while True:
+        try:
+            with contextlib.suppress(exceptions.NotFound):
+                client.finalize_write_stream(name=stream, timeout=ANSWER_SECONDS)
+            return
+        except (exceptions.ServerError, exceptions.TooManyRequests, exceptions.Aborted) as error:
+            if time.monotonic() + pause > give_up:
+                raise NoAnswer(str(error)) from error
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The batch in pieces that fit a request, each with the index of its first row."""
+    pieces = max(1, -(-batch.nbytes // MAX_REQUEST_BYTES))
+    rows = -(-batch.num_rows // pieces) or 1
+    for start in range(0, batch.num_rows, rows):
+        yield start, batch.slice(start, rows)

@@ -1,0 +1,210 @@
+"""Rows and dead letters of a stream into BigQuery, each once: the last step that a part of a block meets."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import apache_beam as beam
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from apache_beam.coders import BytesCoder
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+
+from connectors.lanes import Appended, Lane, LetterKeys, RowKeys, lane_of, letter_digests
+from connectors.leases import Leases
+from connectors.warehouse import Warehouse
+from connectors.write_streams import Bucket, WriteStreams
+from contracts.decode import ATTRIBUTES, HASH, HASH_LOW, POSITION, RAW
+from contracts.envelope import ENVELOPE, TIMESTAMP, envelope_attributes
+from contracts.refusal import ErrorCode, Refusal
+from contracts.schemas import arrow_schema
+from contracts.table import Table
+from transforms.dead_letters import DEAD_LETTER, Refused, dead_letters
+from transforms.deduplicate import SOURCE, Fate
+from transforms.latency import count_latencies
+from transforms.offsets import Ack, Stamp, Tally, run_of
+from transforms.run import Run
+
+__all__ = ["AppendLetters", "AppendRows", "Destination", "LeaseLost"]
+
+DUPLICATE = "another record has the same primary key"
+Committed = Callable[[], Mapping[str, int]]
+
+
+class LeaseLost(Exception):
+    """Another run writes the table now."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a stream writes: the tables by name, their data sets, how their keys are split and for how long known.
+
+    `committed` gives the committed offset of each source; it is asked when a bucket is taken.
+    """
+
+    run: Run
+    tables: Mapping[str, Table]
+    datasets: Mapping[str, str]
+    warehouse: Warehouse
+    buckets: int
+    horizon: timedelta
+    deadline_seconds: float
+    committed: Committed
+
+    def lane_name(self, table: str) -> str:
+        """Whose rows go through the lanes of a table."""
+        return f"{self.datasets[table]}.{table}"
+
+    def rows_lane(self, table: str, bucket: int) -> Lane:
+        """The lane of one bucket of a table's rows."""
+        where = Bucket(self.datasets[table], table, self.lane_name(table), self.buckets, bucket)
+        schema = arrow_schema(self.tables[table])
+        keys = RowKeys(self.warehouse, self.tables[table].primary_key, self.horizon)
+        return lane_of(self.run.token, where, lambda: self._lane(table, where, schema, keys))
+
+    def letters_lane(self, table: str) -> Lane:
+        """The lane of a table's dead letters."""
+        where = Bucket(self.run.operations_dataset, "dead_letters", self.lane_name(table), 1, 0)
+        return lane_of(self.run.token, where, lambda: self._lane(table, where, DEAD_LETTER, LetterKeys(self.warehouse)))
+
+    def _lane(self, table: str, where: Bucket, schema: pa.Schema, keys: RowKeys | LetterKeys) -> Lane:
+        run = self.run
+        streams = WriteStreams(self.warehouse, run.operations_dataset, run.run_id, self.deadline_seconds)
+
+        def check_lease() -> None:
+            holders = Leases(self.warehouse, run.operations_dataset).holders([self.lane_name(table)])
+            for holder in holders:
+                if holder.token != run.token:
+                    raise LeaseLost(f"table {holder.table} is being written by run {holder.run_id}")
+
+        return Lane(where, schema, streams, keys, self.horizon, self.committed, check_lease)
+
+
+class AppendRows(beam.DoFn):
+    """((table, bucket), (stamp, rows)) -> (source, Ack) of the part; Refused, which goes on, on `refused`.
+
+    A bucket's parts come one after the other, to one owner: its state is there only for that.
+    """
+
+    REFUSED = "refused"
+    ROUTED = ReadModifyWriteStateSpec("routed", BytesCoder())
+
+    def __init__(self, destination: Destination) -> None:
+        self._to = destination
+
+    def process(
+        self,
+        element: tuple[tuple[str, int], tuple[bytes, bytes]],
+        routed: object = beam.DoFn.StateParam(ROUTED),  # Beam's way to say it
+    ) -> Iterator[tuple[str, bytes] | TaggedOutput[str, tuple[str, Refused]]]:
+        (name, bucket), (packed, ipc) = element
+        stamp = msgspec.msgpack.decode(packed, type=Stamp)
+        rows = pl.read_ipc_stream(io.BytesIO(ipc)).with_columns(pl.lit(stamp.source).alias(SOURCE))
+        done = self._to.rows_lane(name, bucket).append(rows, lambda new, now: self._stored(name, new, now))
+        refused = [
+            refusal_of(rows, row, ErrorCode.WAREHOUSE_REJECTED, message) for row, message in done.refused.items()
+        ]
+        tallies = tallies_of(stamp, rows, done)
+        ack = Ack(stamp, bucket, tallies)
+        if self._to.run.keep_duplicates:
+            twice = (done.fates == Fate.DUPLICATE).arg_true()
+            refused += [refusal_of(rows, row, ErrorCode.DUPLICATE, DUPLICATE) for row in twice]
+        if refused:
+            yield TaggedOutput(self.REFUSED, (name, Refused(name, stamp.source, refused, msgspec.msgpack.encode(ack))))
+        else:
+            yield stamp.source, msgspec.msgpack.encode(ack)
+
+    def _stored(self, name: str, rows: pl.DataFrame, now: datetime) -> pa.RecordBatch:
+        stored = rows.with_columns(
+            pl.lit(self._to.run.run_id).alias("_run_id"),
+            pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias("_ingested_at"),
+        )
+        schema = arrow_schema(self._to.tables[name])
+        return as_batch(stored.select(schema.names).to_arrow().cast(schema))
+
+
+class AppendLetters(beam.DoFn):
+    """(table, Refused) -> (source, Ack) of the part, its dead letters counted in."""
+
+    ROUTED = ReadModifyWriteStateSpec("routed", BytesCoder())
+
+    def __init__(self, destination: Destination) -> None:
+        self._to = destination
+
+    def process(
+        self,
+        element: tuple[str, Refused],
+        routed: object = beam.DoFn.StateParam(ROUTED),
+    ) -> Iterator[tuple[str, bytes]]:
+        name, refused = element
+        ack = msgspec.msgpack.decode(refused.ack, type=Ack)
+        table = dead_letters(self._to.tables[name], refused.source, refused.refusals, self._to.run, datetime.now(UTC))
+        batch = as_batch(table)
+        ids = pl.Series(table.column("dead_letter_id").to_pylist())
+        digests = letter_digests(ids)
+        rows = pl.DataFrame({
+            HASH: np.ascontiguousarray(digests[:, 0]), HASH_LOW: np.ascontiguousarray(digests[:, 1]),
+            SOURCE: [refused.source] * len(ids), POSITION: [refusal.position for refusal in refused.refusals],
+            "row": range(len(ids)),
+        })  # fmt: skip
+        done = self._to.letters_lane(name).append(rows, lambda new, _: batch.take(new["row"].to_arrow()))
+        if done.refused:
+            raise ValueError(f"BigQuery refuses a dead letter: {next(iter(done.refused.values()))}")
+        tallies = with_letters(ack, refused.refusals)
+        yield ack.stamp.source, msgspec.msgpack.encode(Ack(ack.stamp, ack.part, tallies))
+
+
+def tallies_of(stamp: Stamp, rows: pl.DataFrame, done: Appended) -> tuple[Tally, ...]:
+    """By which door the rows of a part left, for each run of its block; those that BigQuery refused by none yet."""
+    inside = run_of(rows[POSITION].to_numpy(), stamp.runs)
+    fates = done.fates.to_numpy().copy()
+    new = fates == Fate.FIRST
+    new[list(done.refused)] = False
+    written = new | (fates == Fate.SELF)
+    tallies = [
+        Tally(written=int(w), duplicate=int(d))
+        for w, d in zip(
+            np.bincount(inside[written], minlength=len(stamp.runs)),
+            np.bincount(inside[fates == Fate.DUPLICATE], minlength=len(stamp.runs)),
+            strict=True,
+        )
+    ]
+    if new.any():
+        at = int(done.written_at.timestamp() * 1000)
+        tallies[0].latency = count_latencies(at - rows[TIMESTAMP].to_numpy()[new])
+    return tuple(tallies)
+
+
+def with_letters(ack: Ack, refusals: list[Refusal]) -> tuple[Tally, ...]:
+    """The tallies of an Ack with dead letters counted in; copies of duplicates have their door already."""
+    counted = [refusal for refusal in refusals if refusal.code is not ErrorCode.DUPLICATE]
+    inside: npt.NDArray[np.int64] = run_of(
+        np.array([refusal.position for refusal in counted], dtype=np.int64), ack.stamp.runs
+    )
+    codes: list[Counter[str]] = [Counter() for _ in ack.stamp.runs]
+    for run, refusal in zip(inside.tolist(), counted, strict=True):
+        codes[run][refusal.code.value] += 1
+    for tally, found in zip(ack.tallies, codes, strict=True):
+        tally.add(Tally(dead_letter_by_code=dict(found)))
+    return ack.tallies
+
+
+def refusal_of(rows: pl.DataFrame, row: int, code: ErrorCode, message: str) -> Refusal:
+    """A row as the refusal of the record that it came from."""
+    values = rows.row(row, named=True)
+    attributes = {**json.loads(values[ATTRIBUTES]), **envelope_attributes(tuple(values[name] for name in ENVELOPE))}
+    return Refusal(values[POSITION], values[RAW], code, message, attributes=attributes)
+
+
+def as_batch(table: pa.Table) -> pa.RecordBatch:
+    """The table as one batch."""
+    return table.combine_chunks().to_batches(max_chunksize=max(1, len(table)))[0]
