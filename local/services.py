@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from local import bigquery, gcs
+from local import bigquery, gcs, kafka
 from local.processes import Command, Process, ServiceFailed, free_port, spawn, stop, tail
 from local.service import PROJECT, Service
 from local.watcher import GRACE_SECONDS, Watcher
 
 __all__ = ["SERVICES", "Endpoints", "Running", "down", "running", "status", "up"]
 
-SERVICES: Mapping[str, Service] = {service.name: service for service in (gcs.SERVICE, bigquery.SERVICE)}
+SERVICES: Mapping[str, Service] = {service.name: service for service in (gcs.SERVICE, bigquery.SERVICE, kafka.SERVICE)}
 """Every service that there is, in the order in which they start."""
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05

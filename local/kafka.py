@@ -1,0 +1,120 @@
+"""Kafka on this machine: one process that is broker and controller (KRaft), topics kept from start to start."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.jars import pathing_jar
+from local.java import java
+from local.processes import Command, ServiceFailed, tail
+from local.service import HOST, Ports, Service
+
+__all__ = ["SERVICE", "command"]
+
+CLUSTER_ID = "c2hvcC1waXBlbGluZS0tLQ"
+"""Any 16 bytes, base64; a broker refuses the data of another cluster."""
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,"
+    "SSL:SSL,SASL_SSL:SASL_SSL",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    # A topic that nobody created is a mistake in a name.
+    "auto.create.topics.enable": "false",
+    # One broker can hold one copy.
+    "default.replication.factor": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # A group has one member: no others to wait for.
+    "group.initial.rebalance.delay.ms": "0",
+    # A file is made as long as it is used, not 10 MB for an index at once.
+    "log.index.size.max.bytes": "1048576",
+    # How long a broker that was killed is waited for: the next one may not register before.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
+}
+HEAP = "-Xmx512m"
+LOGGING = {
+    "org.slf4j.simpleLogger.defaultLogLevel": "warn",
+    "org.slf4j.simpleLogger.showDateTime": "true",
+    "org.slf4j.simpleLogger.dateTimeFormat": "yyyy-MM-dd HH:mm:ss.SSS",
+}
+FORMATTED = "formatted"
+FORMAT_SECONDS = 60.0
+
+
+def command(directory: Path, ports: Ports, extra: Mapping[str, str] | None = None) -> Command:
+    """What to run for the broker whose state is under `directory`; formats its folder the first time.
+
+    `extra` are further properties of the server; they win over SETTINGS, `listeners` too.
+    """
+    folder, log = SERVICE.folder(directory), SERVICE.log(directory)
+    properties = folder / "server.properties"
+    settings = SETTINGS | {
+        "log.dirs": str(folder / "data"),
+        "listeners": f"PLAINTEXT://{HOST}:{ports['broker']},CONTROLLER://{HOST}:{ports['controller']}",
+        "controller.quorum.bootstrap.servers": f"{HOST}:{ports['controller']}",
+    }
+    settings |= extra or {}
+    properties.write_text("".join(f"{name}={_escaped(value)}\n" for name, value in settings.items()))
+    flags = [str(java()), *(f"-D{name}={value}" for name, value in LOGGING.items()), "-XX:+UseSerialGC"]
+    path = str(pathing_jar("kafka"))
+    if not (folder / FORMATTED).exists():
+        _format([*flags, "-XX:TieredStopAtLevel=1", "-cp", path, "kafka.tools.StorageTool"], folder, properties, log)
+    return Command([*flags, HEAP, "-cp", path, "kafka.Kafka", str(properties)], {}, str(folder), str(log))
+
+
+def _format(program: list[str], folder: Path, properties: Path, log: Path) -> None:
+    """Make the data folder; one that was half made is made anew."""
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    arguments = ["format", "--standalone", "--cluster-id", CLUSTER_ID, "--config", str(properties)]
+    with log.open("ab") as output:
+        try:
+            done = subprocess.run(
+                [*program, *arguments], stdout=output, stderr=output, timeout=FORMAT_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ServiceFailed(f"kafka: its data folder was not formatted within {FORMAT_SECONDS:g} s") from None
+    if done.returncode:
+        raise ServiceFailed(f"kafka: its data folder cannot be formatted; its log is {log}, and ends:\n{tail(log)}")
+    (folder / FORMATTED).touch()
+
+
+def _escaped(value: str) -> str:
+    """The value as a .properties file has it."""
+    return value.replace("\\", "\\\\")
+
+
+def _ready(ports: Ports) -> bool:
+    """Whether a broker is there that clients may use: one that is fenced yet is in no answer about the cluster."""
+    from kafka.admin import KafkaAdminClient
+    from kafka.errors import KafkaError
+
+    try:
+        with KafkaAdminClient(bootstrap_servers=_bootstrap(ports), bootstrap_timeout_ms=500) as admin:
+            return bool(admin.describe_cluster()["brokers"])
+    except KafkaError:
+        return False
+
+
+def _bootstrap(ports: Ports) -> str:
+    return f"{HOST}:{ports['broker']}"
+
+
+SERVICE = Service(
+    name="kafka",
+    ports=("broker", "controller"),
+    command=command,
+    ready=_ready,
+    environment=lambda ports: {"KAFKA_BOOTSTRAP_SERVERS": _bootstrap(ports)},
+    addresses=lambda ports: {"bootstrap_servers": _bootstrap(ports)},
+)
