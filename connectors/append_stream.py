@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import numpy as np
 import pyarrow as pa
 from google.api_core import exceptions
@@ -46,17 +47,34 @@ class NoAnswer(Exception):
 
 
 class AppendStream:
-    """A write stream of its own, from its first row on. Not thread-safe: its owner holds a lock."""
+    """Appends to one write stream, from its first row on. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, client: BigQueryWriteClient, table: str, schema: pa.Schema, deadline_seconds: float) -> None:
-        """`table` is projects/P/datasets/D/tables/T."""
+    def __init__(
+        self, client: BigQueryWriteClient, name: str, schema: pa.Schema, deadline_seconds: float, counted: bool = True
+    ) -> None:
+        """`counted`: with offsets, as a stream that nobody else appends to."""
         self._client = client
+        self.name = name
         self._deadline = deadline_seconds
         self._schema = schema.serialize().to_pybytes()
-        stream = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
-        self.name: str = client.create_write_stream(parent=table, write_stream=stream, timeout=ANSWER_SECONDS).name
-        self._offset = 0
+        self._offset = 0 if counted else None
         self._connection: _Connection | None = None
+
+    @classmethod
+    def create(
+        cls, client: BigQueryWriteClient, table: str, schema: pa.Schema, deadline_seconds: float
+    ) -> AppendStream:
+        """A new COMMITTED stream of its own; `table` is projects/P/datasets/D/tables/T."""
+        stream = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
+        made = client.create_write_stream(parent=table, write_stream=stream, timeout=ANSWER_SECONDS)
+        return cls(client, made.name, schema, deadline_seconds)
+
+    @classmethod
+    def default(
+        cls, client: BigQueryWriteClient, table: str, schema: pa.Schema, deadline_seconds: float
+    ) -> AppendStream:
+        """The table's default stream, at least once: what is appended while an answer is lost is in twice."""
+        return cls(client, f"{table}/streams/_default", schema, deadline_seconds, counted=False)
 
     def append(self, batch: pa.RecordBatch) -> dict[int, str]:
         """Append `batch`, in as many requests as it needs; the rows that BigQuery refuses, by index, and why.
@@ -83,7 +101,9 @@ class AppendStream:
 
     def _append(self, batch: pa.RecordBatch) -> dict[int, str]:
         """One request; the rows that made BigQuery refuse all of it, empty where it is in."""
-        request = types.AppendRowsRequest(write_stream=self.name, offset=self._offset)
+        request = types.AppendRowsRequest(write_stream=self.name)
+        if self._offset is not None:
+            request.offset = self._offset
         request.arrow_rows.writer_schema.serialized_schema = self._schema
         request.arrow_rows.rows.serialized_record_batch = batch.serialize().to_pybytes()
         pause, longest = PAUSES
@@ -93,7 +113,8 @@ class AppendStream:
             if bad:
                 return bad
             if code in (code_pb2.OK, code_pb2.ALREADY_EXISTS):
-                self._offset += batch.num_rows
+                if self._offset is not None:
+                    self._offset += batch.num_rows
                 return {}
             if code in LOST:
                 self.close()
@@ -112,10 +133,10 @@ class AppendStream:
             if self._connection is None:
                 self._connection = _Connection(self._client, self.name)
             response = self._connection.exchange(request)
-        except exceptions.GoogleAPICallError as error:
+        except grpc.RpcError as error:
             self.close()
-            code = error.grpc_status_code
-            return (code.value[0] if code else code_pb2.UNKNOWN), str(error.message), {}
+            call: Any = error  # the open call itself, which tells how it ended
+            return call.code().value[0], call.details(), {}
         except StopIteration:
             self.close()
             return code_pb2.UNAVAILABLE, "the connection was closed", {}
@@ -128,8 +149,9 @@ class _Connection:
     def __init__(self, client: BigQueryWriteClient, stream: str) -> None:
         self._requests: queue.SimpleQueue[types.AppendRowsRequest | None] = queue.SimpleQueue()
         routing = ("x-goog-request-params", f"write_stream={stream}")
-        # The client's types know of an Iterable only; it is an open call, which can be cancelled.
-        self._call: Any = client.append_rows(iter(self._requests.get, None), metadata=[routing])
+        # Not client.append_rows(), which waits for the first answer before there is a call that could be cancelled.
+        open_call: Any = client.transport.append_rows
+        self._call = open_call(iter(self._requests.get, None), metadata=[routing])
 
     def exchange(self, request: types.AppendRowsRequest) -> types.AppendRowsResponse:
         # Nothing bounds the wait for the next answer of an open call but cancelling it.

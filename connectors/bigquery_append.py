@@ -105,7 +105,7 @@ class AppendRows(beam.DoFn):
         self,
         element: tuple[tuple[str, int], tuple[bytes, bytes]],
         routed: object = beam.DoFn.StateParam(ROUTED),  # Beam's way to say it
-    ) -> Iterator[tuple[str, bytes] | TaggedOutput[str, tuple[str, Refused]]]:
+    ) -> Iterator[tuple[str, bytes] | TaggedOutput[str, Refused]]:
         (name, bucket), (packed, ipc) = element
         stamp = msgspec.msgpack.decode(packed, type=Stamp)
         rows = pl.read_ipc_stream(io.BytesIO(ipc)).with_columns(pl.lit(stamp.source).alias(SOURCE))
@@ -119,7 +119,7 @@ class AppendRows(beam.DoFn):
             twice = (done.fates == Fate.DUPLICATE).arg_true()
             refused += [refusal_of(rows, row, ErrorCode.DUPLICATE, DUPLICATE) for row in twice]
         if refused:
-            yield TaggedOutput(self.REFUSED, (name, Refused(name, stamp.source, refused, msgspec.msgpack.encode(ack))))
+            yield TaggedOutput(self.REFUSED, Refused(name, stamp.source, refused, msgspec.msgpack.encode(ack)))
         else:
             yield stamp.source, msgspec.msgpack.encode(ack)
 

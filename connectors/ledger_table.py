@@ -17,6 +17,20 @@ __all__ = ["LedgerTable", "dead_letters_spec", "ledger_spec"]
 
 INPUT, STAGED, LOADED, RUN = "input", "staged", "loaded", "run"
 """Kinds of lines: a pinned file; a source before the load; a source after it; the run's end."""
+OFFSETS, LOST = "offsets", "lost"
+"""Kinds of a stream's lines: what became of a range of offsets; a range that the broker removed unread."""
+CURRENT = """
+WITH numbered AS (
+  SELECT *,
+    ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source, first_offset ORDER BY recorded_at DESC) AS newest,
+    MIN(first_offset) OVER (PARTITION BY kind, `table`, source ORDER BY recorded_at DESC, first_offset DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS redone_from
+  FROM {ledger}
+)
+SELECT * EXCEPT (newest, redone_from) FROM numbered
+WHERE newest = 1 AND (last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset)
+"""
+"""Of each line the newest. Offsets that a later start of a stream has read again count as that start counted them."""
 
 
 def ledger_spec(dataset: str) -> TableSpec:
@@ -27,12 +41,14 @@ def ledger_spec(dataset: str) -> TableSpec:
         (
             SchemaField("run_id", "STRING", "REQUIRED"),
             SchemaField("pipeline", "STRING", "REQUIRED", description="batch, stream or replay"),
-            SchemaField("kind", "STRING", "REQUIRED", description="input, staged, loaded or run"),
+            SchemaField("kind", "STRING", "REQUIRED", description="input, staged, loaded, run, offsets or lost"),
             SchemaField("state", "STRING", description="Of a run: how it ended"),
             SchemaField("table", "STRING", description="The contract's table"),
             SchemaField("source", "STRING", description="URI of the file, or kafka://topic/partition"),
             SchemaField("generation", "INTEGER", description="Of the file, as pinned at the run's start"),
             SchemaField("size", "INTEGER", description="Of the file, in bytes"),
+            SchemaField("first_offset", "INTEGER", description="Of a line of a stream: its first Kafka offset"),
+            SchemaField("last_offset", "INTEGER", description="Of a line of a stream: its last Kafka offset"),
             SchemaField("read", "INTEGER", description="Records, counted upstream of decode"),
             SchemaField("staged", "INTEGER", description="Clean rows in the run's Parquet shards"),
             SchemaField("written", "INTEGER", description="Rows that the table holds from this run"),
@@ -101,10 +117,7 @@ class LedgerTable:
         self._warehouse.ensure_table(self._spec)
         if self._warehouse.existing(self._dataset, "ledger_current") is None:
             view = Table(self._warehouse.reference(self._dataset, "ledger_current"))
-            view.view_query = (
-                "SELECT * EXCEPT (newest) FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source"
-                f" ORDER BY recorded_at DESC) AS newest FROM {self._name}) WHERE newest = 1"
-            )
+            view.view_query = CURRENT.format(ledger=self._name)
             self._warehouse.client.create_table(view, exists_ok=True)
 
     def record(self, run: Run, kind: str, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -65,7 +65,7 @@ class WriteStreams:
     def take(self, client: BigQueryWriteClient, bucket: Bucket, schema: pa.Schema) -> AppendStream:
         """Become the owner of `bucket`: a new stream of its own; every other one is finalized when this returns."""
         table = f"projects/{self._warehouse.project}/datasets/{bucket.dataset}/tables/{bucket.table}"
-        stream = AppendStream(client, table, schema, self._deadline)
+        stream = AppendStream.create(client, table, schema, self._deadline)
         self._warehouse.update(
             f"INSERT INTO {self._name} (`table`, lane, buckets, bucket, stream, run_id, created_at)"
             " VALUES (@name, @lane, @buckets, @bucket, @stream, @run, @now)",

@@ -146,7 +146,7 @@ class Partition(msgspec.Struct):
                 continue
             following = min(self.done)
             if self.filled == self.at:
-                if self._is_lost(min(broker.beginning(), following), now):
+                if self.hole_since and self._is_lost(min(broker.beginning(), following), now):
                     continue
                 return
             beginning = broker.beginning()
