@@ -19,7 +19,7 @@ from connectors.compression import Damaged, decompress
 from connectors.parquet_rows import NotParquet, parquet_rows
 from connectors.storage import Storage, StoredFile
 from contracts.csv_records import CsvRecords
-from contracts.csv_rows import CsvHeader, parse_header, problem
+from contracts.csv_rows import CsvHeader, parse_header
 from contracts.decode import Block, Format
 from contracts.records import JsonArray, Lines, Split, Splitter
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode, NotClean, Refusal
@@ -228,7 +228,7 @@ def csv_header(raw: bytes, position: int, table: Table) -> tuple[CsvHeader, Refu
     """The header that the first record of a CSV file is, and its refusal if it cannot be one."""
     try:
         header = parse_header(raw, table.csv)
-        if any(column.path[0] in header.names for column in table.read_columns) or problem(header, table):
+        if any(column.path[0] in header.names for column in table.read_columns):
             return header, None
         raise NotClean(ErrorCode.MALFORMED_CSV, "the header names no column of the contract")
     except NotClean as reason:

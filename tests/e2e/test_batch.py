@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,64 +11,15 @@ from typing import Any
 
 import pytest
 
-from connectors.warehouse import Warehouse
 from contracts.odcs import shipped
-from local.services import Endpoints
 from operations.demo import QUERIES
 from operations.generate import generate
 from pipelines.replay import decode_again
 from tests import oracle
+from tests.e2e.clouds import Cloud
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
 SUMS = ("read", "written", "duplicate", "dead_letter", "dead_letter_by_code")
-
-
-class Cloud:
-    """A local cloud that stays up for a test module, and the launcher on it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def launch(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run launcher.py and hold it to its exit code."""
-        done = subprocess.run(
-            [sys.executable, "launcher.py", *arguments, "--local_dir", str(self.directory)],
-            cwd=ROOT,
-            text=True,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def batch(self, source: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """Run a batch over a folder; its summary."""
-        summary = self.directory / "summary.json"
-        summary.unlink(missing_ok=True)
-        self.launch(
-            "batch",
-            "--runner=DirectRunner",
-            "--local",
-            f"--input={source}",
-            f"--summary={summary}",
-            *arguments,
-            code=code,
-        )
-        found = json.loads(summary.read_text())
-        assert isinstance(found, dict)
-        return found
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """Ask the warehouse."""
-        return Warehouse("local-project", "US").query(sql)
-
-
-@pytest.fixture(scope="module")
-def cloud(local_cloud: tuple[Path, Endpoints]) -> Cloud:
-    return Cloud(local_cloud[0])
 
 
 @pytest.fixture(scope="module")
