@@ -307,9 +307,10 @@ def _explained(error: Exception) -> str | None:
     from requests.exceptions import ConnectionError as NoConnection
 
     if isinstance(error, GoogleAuthError):
-        return f"no Google credentials: {error}; gcloud auth application-default login makes some"
+        why = str(error).split(" To set up", 1)[0].rstrip(".")
+        return f"no Google credentials: {why}; gcloud auth application-default login makes some, --local needs none"
     if isinstance(error, GoogleAPICallError):
-        return f"Google refuses ({error.code}): {error.message}"
+        return f"Google refuses ({error.code}): {' '.join(str(error.message).split())}"
     if isinstance(error, RetryError | NoConnection):
         return f"no connection: {str(error).splitlines()[0]}"
     return None
