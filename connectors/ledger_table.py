@@ -13,8 +13,9 @@ from connectors.warehouse import TableSpec, Warehouse
 from transforms.ledger import SourceCounts, State
 from transforms.run import PIPELINE_VERSION, Run
 
-__all__ = ["LedgerTable", "dead_letters_spec", "ledger_spec"]
+__all__ = ["LedgerTable", "current_query", "dead_letters_spec", "ledger_spec"]
 
+CURRENT = "ledger_current"
 INPUT, STAGED, LOADED, RUN = "input", "staged", "loaded", "run"
 """Kinds of lines: a pinned file; a source before the load; a source after it; the run's end."""
 
@@ -86,6 +87,14 @@ def dead_letters_spec(dataset: str) -> TableSpec:
     )  # fmt: skip
 
 
+def current_query(project: str, dataset: str) -> str:
+    """The query of the view `ledger_current`, which shows of each line the newest."""
+    return (
+        "SELECT * EXCEPT (newest) FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source"
+        f" ORDER BY recorded_at DESC) AS newest FROM `{project}.{dataset}.ledger`) WHERE newest = 1"
+    )
+
+
 class LedgerTable:
     """Writes and reads the ledger of one operations data set."""
 
@@ -93,18 +102,13 @@ class LedgerTable:
         self._warehouse = warehouse
         self._spec = ledger_spec(dataset)
         self._dataset = dataset
-        self._name = f"`{warehouse.project}.{dataset}.ledger`"
-        self._current = f"`{warehouse.project}.{dataset}.ledger_current`"
+        self._current = f"`{warehouse.project}.{dataset}.{CURRENT}`"
 
-    def ensure(self) -> None:
-        """Make the table, and the view `ledger_current` that shows of each line the newest."""
-        self._warehouse.ensure_table(self._spec)
-        if self._warehouse.existing(self._dataset, "ledger_current") is None:
-            view = Table(self._warehouse.reference(self._dataset, "ledger_current"))
-            view.view_query = (
-                "SELECT * EXCEPT (newest) FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source"
-                f" ORDER BY recorded_at DESC) AS newest FROM {self._name}) WHERE newest = 1"
-            )
+    def ensure_view(self) -> None:
+        """Make the view `ledger_current` where it is absent; the table is there."""
+        if self._warehouse.existing(self._dataset, CURRENT) is None:
+            view = Table(self._warehouse.reference(self._dataset, CURRENT))
+            view.view_query = current_query(self._warehouse.project, self._dataset)
             self._warehouse.client.create_table(view, exists_ok=True)
 
     def record(self, run: Run, kind: str, lines: Iterable[Mapping[str, Any]]) -> None:

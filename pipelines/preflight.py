@@ -12,10 +12,11 @@ from pathlib import Path
 
 from google.api_core.exceptions import NotFound
 
-from connectors.bigquery_load import Target, ensure_operations, table_spec
+from connectors.bigquery_load import Target, table_spec
 from connectors.files import InputFile, belonging
 from connectors.leases import Holder
 from connectors.ledger_table import INPUT, RUN, LedgerTable
+from connectors.operations_dataset import ensure_operations
 from connectors.storage import Storage, join, split_uri
 from connectors.warehouse import Warehouse
 from contracts.errors import Misuse

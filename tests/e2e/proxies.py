@@ -1,7 +1,8 @@
 """Servers in front of the emulated ones, which answer otherwise where a test says so.
 
 One holds a request for ever, before or after it takes effect, so a test can kill the pipeline exactly between
-two steps: at a request that was never made, or at one whose answer never came. One has no permission.
+two steps: at a request that was never made, or at one whose answer never came. One has no permission. One
+only listens.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-__all__ = ["ForbiddingProxy", "HoldingProxy"]
+__all__ = ["ForbiddingProxy", "HoldingProxy", "RecordingProxy"]
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
@@ -114,6 +115,18 @@ class HoldingProxy(Proxy):
             threading.Event().wait()
         assert found
         return found
+
+
+class RecordingProxy(Proxy):
+    """Keeps what is asked: `METHOD path`, and the body."""
+
+    def __init__(self, backend: str) -> None:
+        self.requests: list[tuple[str, bytes]] = []
+        super().__init__(backend)
+
+    def answer(self, request: str, body: bytes, forward: Callable[[], Answer]) -> Answer:
+        self.requests.append((request, body))
+        return forward()
 
 
 class ForbiddingProxy(Proxy):
