@@ -101,7 +101,7 @@ def _batch(argv: list[str]) -> int:
     check_known(argv, parser)
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
-    with _cloud(ours.local, ours.local_dir):
+    with _cloud(ours.local, Path(ours.local_dir)):
         if ours.local:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT

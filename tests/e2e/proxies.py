@@ -1,7 +1,7 @@
 """Servers in front of the emulated ones, which answer otherwise where a test says so.
 
-One holds a request for ever, before or after it takes effect, so a test can kill the pipeline exactly between
-two steps: at a request that was never made, or at one whose answer never came. One has no permission. One
+One holds a request, before or after it takes effect, so a test can kill the pipeline exactly between
+two steps: at a request that was never made, or at one whose answer never came (yet). One has no permission. One
 only listens.
 """
 
@@ -100,21 +100,27 @@ class HoldingProxy(Proxy):
         """Set once the armed request has come (and, with `after`, has taken effect)."""
         self._pattern: re.Pattern[bytes] | None = None
         self._after = False
+        self._released = threading.Event()
         super().__init__(backend)
 
     def hold(self, pattern: str, after: bool) -> None:
         """Hold the next request whose body matches; `after`: only its answer."""
         self.held.clear()
+        self._released = threading.Event()
         self._pattern, self._after = re.compile(pattern.encode(), re.DOTALL), after
 
+    def release(self) -> None:
+        """Let the held request go on, and hold no other."""
+        self._pattern = None
+        self._released.set()
+
     def answer(self, request: str, body: bytes, forward: Callable[[], Answer]) -> Answer:
-        armed = request.startswith("POST ") and self._pattern is not None and self._pattern.search(body)
-        found = forward() if not armed or self._after else None
-        if armed:
-            self.held.set()
-            threading.Event().wait()
-        assert found
-        return found
+        if not (request.startswith("POST ") and self._pattern is not None and self._pattern.search(body)):
+            return forward()
+        found = forward() if self._after else None
+        self.held.set()
+        self._released.wait()
+        return found or forward()
 
 
 class RecordingProxy(Proxy):
