@@ -88,6 +88,7 @@ def _batch(argv: list[str]) -> int:
     from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
     from connectors.storage import Storage
+    from operations.progress import shown
     from operations.report import print_summary
     from pipelines.batch_run import EXIT_CODES, as_json, run_batch
     from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
@@ -107,7 +108,7 @@ def _batch(argv: list[str]) -> int:
             google.project = google.project or LOCAL_PROJECT
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told in one line, from the ledger
         logging.getLogger("root").setLevel(logging.CRITICAL)
-        found = run_batch(options, log)
+        found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
     print_summary(output, found)
