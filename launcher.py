@@ -88,6 +88,7 @@ def _batch(argv: list[str]) -> int:
     from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
     from connectors.storage import Storage
+    from operations.progress import shown
     from operations.report import print_summary
     from pipelines.batch_run import EXIT_CODES, as_json, run_batch
     from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
@@ -101,13 +102,13 @@ def _batch(argv: list[str]) -> int:
     check_known(argv, parser)
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
-    with _cloud(ours.local, ours.local_dir):
+    with _cloud(ours.local, Path(ours.local_dir)):
         if ours.local:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told in one line, from the ledger
         logging.getLogger("root").setLevel(logging.CRITICAL)
-        found = run_batch(options, log)
+        found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
     print_summary(output, found)
@@ -307,9 +308,10 @@ def _explained(error: Exception) -> str | None:
     from requests.exceptions import ConnectionError as NoConnection
 
     if isinstance(error, GoogleAuthError):
-        return f"no Google credentials: {error}; gcloud auth application-default login makes some"
+        why = str(error).split(" To set up", 1)[0].rstrip(".")
+        return f"no Google credentials: {why}; gcloud auth application-default login makes some, --local needs none"
     if isinstance(error, GoogleAPICallError):
-        return f"Google refuses ({error.code}): {error.message}"
+        return f"Google refuses ({error.code}): {' '.join(str(error.message).split())}"
     if isinstance(error, RetryError | NoConnection):
         return f"no connection: {str(error).splitlines()[0]}"
     return None

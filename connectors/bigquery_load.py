@@ -17,9 +17,10 @@ import apache_beam as beam
 from google.api_core.exceptions import NotFound
 from google.cloud.bigquery import SchemaField
 
-from connectors.leases import Heartbeat, Leases, leases_spec
+from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LOADED, STAGED, LedgerTable, dead_letters_spec
 from connectors.merge import merge_statement
+from connectors.operations_dataset import ensure_operations
 from connectors.parquet import run_folder
 from connectors.storage import Storage
 from connectors.warehouse import TableSpec, Warehouse, job_name
@@ -35,7 +36,6 @@ __all__ = [
     "RecordBalance",
     "RunStopped",
     "TableLoad",
-    "ensure_operations",
     "staging_prefix",
     "table_spec",
 ]
@@ -283,14 +283,6 @@ def _balanced(load: TableLoad, written: Mapping[str, int], affected: int) -> boo
     return affected <= sum(written.values()) and all(
         count <= staged.get(source, 0) for source, count in written.items()
     )
-
-
-def ensure_operations(warehouse: Warehouse, dataset: str) -> None:
-    """Make what the pipelines themselves keep: ledger, dead letters, leases."""
-    warehouse.ensure_dataset(dataset)
-    LedgerTable(warehouse, dataset).ensure()
-    warehouse.ensure_table(dead_letters_spec(dataset))
-    warehouse.ensure_table(leases_spec(dataset))
 
 
 def _as_loaded(field: SchemaField) -> SchemaField:

@@ -19,11 +19,12 @@ from connectors.compression import Damaged, decompress
 from connectors.parquet_rows import NotParquet, parquet_rows
 from connectors.storage import Storage, StoredFile
 from contracts.csv_records import CsvRecords
-from contracts.csv_rows import CsvHeader, parse_header, problem
+from contracts.csv_rows import CsvHeader, parse_header
 from contracts.decode import Block, Format
 from contracts.records import JsonArray, Lines, Split, Splitter
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode, NotClean, Refusal
 from contracts.table import Table
+from transforms.progress import PROGRESS
 
 __all__ = ["BLOCK_BYTES", "FileRange", "InputFile", "belonging", "blocks_of", "csv_header", "ranges", "read_blocks"]
 
@@ -118,10 +119,16 @@ def read_blocks(storage: Storage, part: FileRange, table: Table, limit: int) -> 
     """The blocks of a range, in order. A record over `limit` bytes is a refusal of its block.
 
     A file that is damaged ends with a block that holds one refusal for the file. FileChanged if the file is
-    no longer the one that was pinned.
+    no longer the one that was pinned. PROGRESS is told of it.
     """
+    reached, end = part.start, part.file.size if part.end is None else part.end
     with storage.open(part.file.uri, part.file.generation) as stream:
-        yield from blocks_of(stream, part, table, limit)
+        for block in blocks_of(stream, part, table, limit):
+            position = max(reached, min(stream.tell(), end))
+            PROGRESS.add(bytes=position - reached, records=block.count)
+            reached = position
+            yield block
+    PROGRESS.add(bytes=end - reached)
 
 
 def blocks_of(stream: BinaryIO, part: FileRange, table: Table, limit: int) -> Iterator[Block]:
@@ -228,7 +235,7 @@ def csv_header(raw: bytes, position: int, table: Table) -> tuple[CsvHeader, Refu
     """The header that the first record of a CSV file is, and its refusal if it cannot be one."""
     try:
         header = parse_header(raw, table.csv)
-        if any(column.path[0] in header.names for column in table.read_columns) or problem(header, table):
+        if any(column.path[0] in header.names for column in table.read_columns):
             return header, None
         raise NotClean(ErrorCode.MALFORMED_CSV, "the header names no column of the contract")
     except NotClean as reason:

@@ -13,14 +13,14 @@ from connectors.warehouse import TableSpec, Warehouse
 from transforms.ledger import SourceCounts, State
 from transforms.run import PIPELINE_VERSION, Run
 
-__all__ = ["LedgerTable", "dead_letters_spec", "ledger_spec"]
+__all__ = ["LedgerTable", "current_query", "dead_letters_spec", "ledger_spec"]
 
+CURRENT = "ledger_current"
 INPUT, STAGED, LOADED, RUN = "input", "staged", "loaded", "run"
 """Kinds of lines: a pinned file; a source before the load; a source after it; the run's end."""
 OFFSETS, LOST = "offsets", "lost"
 """Kinds of a stream's lines: what became of a range of offsets; a range that the broker removed unread."""
-CURRENT = """
-WITH numbered AS (
+CURRENT_QUERY = """WITH numbered AS (
   SELECT *,
     ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source, first_offset ORDER BY recorded_at DESC) AS newest,
     MIN(first_offset) OVER (PARTITION BY kind, `table`, source ORDER BY recorded_at DESC, first_offset DESC
@@ -28,9 +28,7 @@ WITH numbered AS (
   FROM {ledger}
 )
 SELECT * EXCEPT (newest, redone_from) FROM numbered
-WHERE newest = 1 AND (last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset)
-"""
-"""Of each line the newest. Offsets that a later start of a stream has read again count as that start counted them."""
+WHERE newest = 1 AND (last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset)"""
 
 
 def ledger_spec(dataset: str) -> TableSpec:
@@ -102,6 +100,14 @@ def dead_letters_spec(dataset: str) -> TableSpec:
     )  # fmt: skip
 
 
+def current_query(project: str, dataset: str) -> str:
+    """The query of the view `ledger_current`, which shows of each line the newest.
+
+    Offsets that a later start of a stream has read again count as that start has counted them.
+    """
+    return CURRENT_QUERY.format(ledger=f"`{project}.{dataset}.ledger`")
+
+
 class LedgerTable:
     """Writes and reads the ledger of one operations data set."""
 
@@ -109,15 +115,13 @@ class LedgerTable:
         self._warehouse = warehouse
         self._spec = ledger_spec(dataset)
         self._dataset = dataset
-        self._name = f"`{warehouse.project}.{dataset}.ledger`"
-        self._current = f"`{warehouse.project}.{dataset}.ledger_current`"
+        self._current = f"`{warehouse.project}.{dataset}.{CURRENT}`"
 
-    def ensure(self) -> None:
-        """Make the table, and the view `ledger_current` that shows of each line the newest."""
-        self._warehouse.ensure_table(self._spec)
-        if self._warehouse.existing(self._dataset, "ledger_current") is None:
-            view = Table(self._warehouse.reference(self._dataset, "ledger_current"))
-            view.view_query = CURRENT.format(ledger=self._name)
+    def ensure_view(self) -> None:
+        """Make the view `ledger_current` where it is absent; the table is there."""
+        if self._warehouse.existing(self._dataset, CURRENT) is None:
+            view = Table(self._warehouse.reference(self._dataset, CURRENT))
+            view.view_query = current_query(self._warehouse.project, self._dataset)
             self._warehouse.client.create_table(view, exists_ok=True)
 
     def record(self, run: Run, kind: str, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -1,11 +1,10 @@
-"""The schemas of a table: Arrow for batches and Parquet, BigQuery's for the warehouse, and its DDL.
+"""The schemas of a table: Arrow for batches and Parquet, BigQuery's for the warehouse.
 
 All of them list the contract's columns, then `_extra` where unknown fields are kept, then lineage.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from contracts.table import Column, Kind, Table, UnknownFields
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
 
-__all__ = ["EXTRA", "LINEAGE", "arrow_schema", "bigquery_schema", "ddl", "quote", "stored_columns"]
+__all__ = ["EXTRA", "LINEAGE", "arrow_schema", "bigquery_schema", "quote", "stored_columns"]
 
 EXTRA = Column("_extra", Kind.STRING, description="The fields that the contract does not name, as JSON")
 """In Arrow a string, in BigQuery JSON."""
@@ -40,9 +39,6 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     Kind.DATE: pa.date32(),
     Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }
-SQL_TYPES = {Kind.INTEGER: "INT64", Kind.FLOAT: "FLOAT64", Kind.BOOLEAN: "BOOL"}
-"""Kinds that BigQuery spells otherwise in SQL than in its API."""
-
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+|[a-z0-9.-]+:[a-z0-9-]+")
 """A column, table, data set or project; the second form is a project of a domain, example.com:shop."""
 
@@ -55,21 +51,6 @@ def arrow_schema(table: Table) -> pa.Schema:
 def bigquery_schema(table: Table) -> list[SchemaField]:
     """The schema of the table in BigQuery, with modes and descriptions."""
     return [_bigquery_field(column) for column in stored_columns(table)]
-
-
-def ddl(table: Table, project: str, dataset: str) -> str:
-    """The CREATE TABLE IF NOT EXISTS statement, with partitioning by day, clustering and descriptions."""
-    columns = ",\n  ".join(_sql_column(column) for column in stored_columns(table))
-    lines = [f"CREATE TABLE IF NOT EXISTS {quote(project)}.{quote(dataset)}.{quote(table.name)} (\n  {columns}\n)"]
-    if table.partition is not None:
-        day = quote(table.partition)
-        by_day = day if table.column(table.partition).kind is Kind.DATE else f"TIMESTAMP_TRUNC({day}, DAY)"
-        lines.append(f"PARTITION BY {by_day}")
-    if table.clustering:
-        lines.append(f"CLUSTER BY {', '.join(quote(name) for name in table.clustering)}")
-    if table.description:
-        lines.append(f"OPTIONS (description = {_literal(table.description)})")
-    return "\n".join(lines)
 
 
 def quote(identifier: str) -> str:
@@ -112,20 +93,3 @@ def _bigquery_field(column: Column) -> SchemaField:
 
 def _type_name(column: Column) -> str:
     return "JSON" if column is EXTRA else column.kind.value
-
-
-def _sql_column(column: Column) -> str:
-    single = (
-        f"STRUCT<{', '.join(_sql_column(field) for field in column.fields)}>"
-        if column.kind is Kind.RECORD
-        else SQL_TYPES.get(column.kind, _type_name(column))
-    )
-    # An array cannot be NOT NULL: it is empty instead.
-    whole = f"ARRAY<{single}>" if column.repeated else f"{single} NOT NULL" if column.required else single
-    options = f" OPTIONS (description = {_literal(column.description)})" if column.description else ""
-    return f"{quote(column.name)} {whole}{options}"
-
-
-def _literal(text: str) -> str:
-    """A string literal of GoogleSQL: JSON's escapes are among its own."""
-    return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A table as a contract describes it: decoder, Arrow schema, BigQuery schema and DDL are made from this one value."""
+"""A table as a contract describes it: decoder, Arrow schema and BigQuery schema are made from this one value."""
 
 from __future__ import annotations
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from connectors.bigquery_load import ensure_operations, table_spec
-from connectors.leases import leases_spec
-from connectors.ledger_table import dead_letters_spec, ledger_spec
+from connectors.bigquery_load import table_spec
+from connectors.ddl import create_schema, create_table
+from connectors.operations_dataset import ensure_operations, operations_statements
 from connectors.storage import Storage, join, split_uri
-from connectors.warehouse import TableSpec, Warehouse
+from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
-from contracts.schemas import ddl, quote
 from contracts.table import Table
 
 __all__ = ["setup", "statements"]
@@ -43,22 +42,8 @@ def statements(
 ) -> list[str]:
     """What `setup` does, as SQL."""
     schemas = sorted({*datasets.values(), operations_dataset})
-    found = [
-        f'CREATE SCHEMA IF NOT EXISTS {quote(project)}.{quote(name)} OPTIONS (location = "{location}")'
-        for name in schemas
+    return [
+        *(create_schema(project, name, location) for name in schemas),
+        *operations_statements(project, operations_dataset),
+        *(create_table(project, table_spec(table, datasets[name])) for name, table in tables.items()),
     ]
-    specs = (ledger_spec(operations_dataset), dead_letters_spec(operations_dataset), leases_spec(operations_dataset))
-    found += [_ddl(project, spec) for spec in specs]
-    return found + [ddl(table, project, datasets[name]) for name, table in tables.items()]
-
-
-def _ddl(project: str, spec: TableSpec) -> str:
-    columns = ",\n  ".join(
-        f"{quote(field.name)} {field.field_type.replace('INTEGER', 'INT64').replace('BOOLEAN', 'BOOL')}"
-        + (" NOT NULL" if field.mode == "REQUIRED" else "")
-        for field in spec.schema
-    )
-    path = ".".join(map(quote, (project, spec.dataset, spec.name)))
-    partition = f"\nPARTITION BY TIMESTAMP_TRUNC({quote(spec.partition)}, DAY)" if spec.partition else ""
-    cluster = f"\nCLUSTER BY {', '.join(map(quote, spec.clustering))}" if spec.clustering else ""
-    return f"CREATE TABLE IF NOT EXISTS {path} (\n  {columns}\n){partition}{cluster}"

@@ -11,7 +11,7 @@ pinned files -> read blocks -> decode and validate -> deduplicate -> Parquet sha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -28,6 +28,7 @@ from contracts.table import Table
 from transforms.decode import DecodeBlocks
 from transforms.deduplicate import BucketPart, Deduplicate
 from transforms.ledger import Balance, Count, Door, LetterFile, Shard, Source, balance
+from transforms.progress import PROGRESS
 from transforms.run import Run
 
 __all__ = ["Batch", "buckets_for"]
@@ -79,7 +80,8 @@ class Batch:
             )
         )
         shards = unique.rows | "Write shards" >> beam.ParDo(write_shards or WriteShards(self.run, self.storage))
-        refused = (decoded[DecodeBlocks.REFUSED], unique[Deduplicate.DUPLICATES] | beam.FlatMap(_duplicates))
+        told = decoded[DecodeBlocks.REFUSED] | "Tell of the refused" >> beam.Map(_told)
+        refused = (told, unique[Deduplicate.DUPLICATES] | beam.FlatMap(_duplicates))
         letters = (
             refused
             | "All refused" >> beam.Flatten()
@@ -92,7 +94,7 @@ class Batch:
             | "All counts" >> beam.Flatten()
             | "Of the run" >> beam.Map(_of_the_run)
             | "Gather counts" >> beam.GroupByKey()
-            | "Balance" >> beam.MapTuple(lambda _, items: balance(items, ratio))
+            | "Balance" >> beam.MapTuple(lambda _, items: _balance(items, ratio))
         )
         return found
 
@@ -145,6 +147,16 @@ def _of_the_run(
     item: Source | Count | Shard | LetterFile | object,
 ) -> tuple[None, Source | Count | Shard | LetterFile | object]:
     return None, item
+
+
+def _told(element: tuple[str, str, Sequence[Refusal]]) -> tuple[str, str, Sequence[Refusal]]:
+    PROGRESS.add(dead_letters=len(element[2]))
+    return element
+
+
+def _balance(items: Iterable[Source | Count | Shard | LetterFile], max_dead_letter_ratio: float) -> Balance:
+    PROGRESS.loading = True
+    return balance(items, max_dead_letter_ratio)
 
 
 def _duplicates(element: tuple[str, pl.DataFrame]) -> Iterator[tuple[str, str, list[Refusal]]]:

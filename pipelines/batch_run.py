@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,11 +34,15 @@ logger = logging.getLogger(__name__)
 
 
 def run_batch(
-    options: PipelineOptions, log: Callable[[str], None], write_shards: beam.DoFn | None = None
+    options: PipelineOptions,
+    log: Callable[[str], None],
+    write_shards: beam.DoFn | None = None,
+    shown: Callable[[int], AbstractContextManager[None]] | None = None,
 ) -> dict[str, Any]:
     """Run a batch to its end; the summary of what happened. Misuse for what is refused before it starts.
 
-    `write_shards` is another end in place of WriteShards.
+    `write_shards` is another end in place of WriteShards; `shown(bytes)` shows the progress of a run that has pinned
+    so many bytes, while its block lasts.
     """
     ours = options.view_as(OperationsOptions)
     started, began = time.monotonic(), datetime.now(UTC)
@@ -48,7 +53,8 @@ def run_batch(
         log(f"run {run.run_id} is done already; nothing to do")
     elif prepared.batch.inputs:
         log(f"run {run.run_id}: {len(prepared.batch.inputs)} files, tables {', '.join(prepared.batch.tables)}")
-        why = _execute(prepared, options, log, write_shards)
+        with shown(sum(file.size for file in prepared.batch.inputs)) if shown else nullcontext():
+            why = _execute(prepared, options, log, write_shards)
     return summary(prepared, began, why, time.monotonic() - started)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -21,7 +20,7 @@ class OperationsOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        add = parser.add_argument
+        add = parser.add_argument  # types that the job API can carry: no Path
         add("--pipeline", choices=["batch"], help="the pipeline, for callers that pass options only")
         add("--input", help="folder of raw files: gs://BUCKET/raw, or a local one")
         add("--tables", help="tables to take, comma-separated; default: all that have files")
@@ -38,7 +37,7 @@ class OperationsOptions(PipelineOptions):
         add("--max_record_bytes", type=int, default=10_000_000, help="a larger record is a dead letter")
         add("--summary", help="write what happened as JSON to this file, local or gs://")
         add("--local", action="store_true", help="use servers on this machine in place of Google's")
-        add("--local_dir", type=Path, default=Path(".local"), help="where their data is (default .local)")
+        add("--local_dir", default=".local", help="where their data is (default .local)")
 
 
 class PipelineArguments(argparse.ArgumentParser):

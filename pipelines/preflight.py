@@ -12,11 +12,12 @@ from pathlib import Path
 
 from google.api_core.exceptions import NotFound
 
-from connectors.bigquery_load import Target, ensure_operations, table_spec
+from connectors.bigquery_load import Target, table_spec
 from connectors.files import InputFile, belonging
 from connectors.leases import Holder
 from connectors.ledger_table import INPUT, RUN, LedgerTable
-from connectors.storage import Storage, join
+from connectors.operations_dataset import ensure_operations
+from connectors.storage import Storage, join, split_uri
 from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
 from contracts.odcs import load, shipped
@@ -66,8 +67,8 @@ def prepare(options: OperationsOptions, project: str | None, log: Callable[[str]
     storage, warehouse = Storage(project), Warehouse(project, options.location or "US")
     tables = load_contracts(storage, options.contracts)
     files = _files(options, storage, tables, log)
-    _check_folder(storage, options.processed or join(LOCAL_BUCKET, "processed"), "--processed", create=local)
-    _check_folder(storage, options.dead_letters or join(LOCAL_BUCKET, "dead_letters"), "--dead_letters", create=local)
+    _check_output(storage, options.processed or join(LOCAL_BUCKET, "processed"), "--processed", create=local)
+    _check_output(storage, options.dead_letters or join(LOCAL_BUCKET, "dead_letters"), "--dead_letters", create=local)
     ensure_operations(warehouse, options.operations_dataset)
     ledger = LedgerTable(warehouse, options.operations_dataset)
     if options.only_new:
@@ -126,6 +127,13 @@ def _check_folder(storage: Storage, folder: str, option: str, create: bool = Fal
                 f"{option}: there is no bucket {folder.split('/')[2]}; make it with launcher.py setup --create_bucket"
             )
         storage.client.create_bucket(folder.split("/")[2])
+
+
+def _check_output(storage: Storage, folder: str, option: str, create: bool) -> None:
+    """The bucket is there and can be written: the folder's own empty object is, as `setup` does."""
+    _check_folder(storage, folder, option, create)
+    if folder.startswith("gs://") and split_uri(folder)[1].strip("/"):
+        storage.write(join(folder, ""), b"")
 
 
 def _files(

@@ -155,6 +155,7 @@ BAD: list[tuple[str, bytes, int, list[str]]] = [
     ("t.csv", b"\xef\xbb\xbfid,x\r\n1,2\r\n", 1, []),
     ("t.csv", b"x,id\n1,2\n", 1, []),
     ("t.csv", b"one,two\n1,2\n", 0, ["malformed_csv", "missing_required"]),
+    ("t.csv", b"1,,\n2,,\n", 0, ["malformed_csv"] * 2),
     ("t.csv", b"x\n1\n2\n", 0, ["missing_required"] * 2),
     ("t.csv", b"id\n1\n2\n", 2, []),
     ("t.csv", b"id,x,x\n1,2,3\n", 0, ["malformed_csv"]),

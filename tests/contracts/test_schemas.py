@@ -1,10 +1,8 @@
-"""Schemas and DDL of a table: one table, several spellings of the same facts."""
+"""Schemas of a table: one table, several spellings of the same facts."""
 
 from __future__ import annotations
 
 import io
-import json
-import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,53 +11,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sqlglot
 from google.cloud.bigquery import SchemaField
-from hypothesis import given
-from hypothesis import strategies as st
-from sqlglot import exp
 
 from contracts.documentation import markdown
 from contracts.errors import Misuse
 from contracts.odcs import shipped
-from contracts.schemas import LINEAGE, arrow_schema, bigquery_schema, ddl, quote
-from contracts.table import Column, Kind, Table, UnknownFields
+from contracts.schemas import LINEAGE, arrow_schema, bigquery_schema, quote
+from contracts.table import Table, UnknownFields
+from tests.contracts.orders import ORDERS
 
-ORDERS = Table(
-    name="orders",
-    columns=(
-        Column("order_id", Kind.STRING, required=True, description="Identifies the order"),
-        Column("ordered_on", Kind.DATE),
-        Column("ordered_at", Kind.TIMESTAMP),
-        Column("amount", Kind.NUMERIC, minimum=Decimal(0)),
-        Column("weight", Kind.FLOAT),
-        Column("units", Kind.INTEGER),
-        Column("paid", Kind.BOOLEAN),
-        Column("tags", Kind.STRING, repeated=True),
-        Column(
-            "lines",
-            Kind.RECORD,
-            required=True,
-            repeated=True,
-            fields=(Column("sku", Kind.STRING, required=True), Column("prices", Kind.NUMERIC, repeated=True)),
-        ),
-        Column("address", Kind.RECORD, fields=(Column("city", Kind.STRING, description="City | town"),)),
-        Column("total", Kind.NUMERIC, derived="amount *\n units"),
-    ),
-    primary_key=("order_id",),
-    partition="ordered_on",
-    clustering=("order_id", "paid"),
-    unknown_fields=UnknownFields.KEEP,
-    description="Orders, with their lines",
-)
 TABLES = {**shipped(), "orders": ORDERS}
-
-
-def parsed(table: Table) -> exp.Create:
-    """The table's DDL as BigQuery's grammar reads it: exactly one statement."""
-    (statement,) = sqlglot.parse(ddl(table, "example.com:shop", "sales"), read="bigquery")
-    assert isinstance(statement, exp.Create)
-    return statement
 
 
 def test_arrow_schema_of_every_kind() -> None:
@@ -95,7 +56,6 @@ def test_every_schema_lists_the_same_columns_and_lineage_last(table: Table) -> N
     names = [column.name for column in table.columns] + extra + [column.name for column in LINEAGE]
     assert arrow_schema(table).names == names
     assert [field.name for field in bigquery_schema(table)] == names
-    assert [column.name for column in parsed(table).this.expressions] == names
 
 
 def test_bigquery_schema_has_types_modes_descriptions_and_fields() -> None:
@@ -119,59 +79,6 @@ def test_bigquery_schema_has_types_modes_descriptions_and_fields() -> None:
     ]
 
 
-def test_ddl_spells_the_whole_table() -> None:
-    assert ddl(ORDERS, "example.com:shop", "sales").splitlines() == [
-        "CREATE TABLE IF NOT EXISTS `example.com:shop`.`sales`.`orders` (",
-        '  `order_id` STRING NOT NULL OPTIONS (description = "Identifies the order"),',
-        "  `ordered_on` DATE,",
-        "  `ordered_at` TIMESTAMP,",
-        "  `amount` NUMERIC,",
-        "  `weight` FLOAT64,",
-        "  `units` INT64,",
-        "  `paid` BOOL,",
-        "  `tags` ARRAY<STRING>,",
-        "  `lines` ARRAY<STRUCT<`sku` STRING NOT NULL, `prices` ARRAY<NUMERIC>>>,",
-        '  `address` STRUCT<`city` STRING OPTIONS (description = "City | town")>,',
-        "  `total` NUMERIC,",
-        '  `_extra` JSON OPTIONS (description = "The fields that the contract does not name, as JSON"),',
-        '  `_source` STRING NOT NULL OPTIONS (description = "URI of the file, or kafka://topic/partition"),',
-        '  `_position` INT64 NOT NULL OPTIONS (description = "Byte offset or row number in a file; Kafka offset"),',
-        '  `_hash` INT64 NOT NULL OPTIONS (description = "64 bits of the digest of the primary key"),',
-        '  `_run_id` STRING NOT NULL OPTIONS (description = "The run that wrote the row"),',
-        '  `_ingested_at` TIMESTAMP NOT NULL OPTIONS (description = "When the row was written, UTC")',
-        ")",
-        "PARTITION BY `ordered_on`",
-        "CLUSTER BY `order_id`, `paid`",
-        'OPTIONS (description = "Orders, with their lines")',
-    ]
-
-
-def test_ddl_partitions_a_timestamp_by_day() -> None:
-    assert "PARTITION BY TIMESTAMP_TRUNC(`transaction_date`, DAY)" in ddl(TABLES["transactions"], "p", "d")
-
-
-def test_ddl_leaves_out_what_the_table_has_not() -> None:
-    plain = Table("plain", (Column("id", Kind.STRING, required=True),), ("id",))
-    assert ddl(plain, "p", "d").splitlines()[-1] == ")"
-
-
-LITERAL = r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00[01][0-9a-f])*"'
-"""A string of GoogleSQL on one line, with those of its escapes that it shares with JSON."""
-
-
-@given(text=st.text(min_size=1, max_size=80))
-def test_no_description_breaks_out_of_its_literal(text: str) -> None:
-    table = Table("t", (Column("id", Kind.STRING, required=True, description=text),), ("id",), description=text)
-    lines = ddl(table, "p", "d").split("\n")
-    for line, shape in (
-        (lines[1], rf"  `id` STRING NOT NULL OPTIONS \(description = ({LITERAL})\),"),
-        (lines[-1], rf"OPTIONS \(description = ({LITERAL})\)"),
-    ):
-        found = re.fullmatch(shape, line)
-        assert found is not None
-        assert json.loads(found[1]) == text
-
-
 @pytest.mark.parametrize("name", ["orders", "my-project", "example.com:shop", "9lives", "a" * 300])
 def test_names_are_quoted(name: str) -> None:
     assert quote(name) == f"`{name}`"
@@ -183,26 +90,6 @@ def test_names_are_quoted(name: str) -> None:
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(Misuse, match="is not a name that BigQuery takes"):
         quote(name)
-
-
-@pytest.mark.parametrize("place", ["table", "column", "field", "partition", "clustering", "project", "dataset"])
-def test_ddl_of_a_table_that_no_loader_checked_refuses_names_that_break_out(place: str) -> None:
-    bad = "x`; DROP TABLE y; --"
-    field = Column(bad if place == "field" else "f", Kind.STRING)
-    day = Column(bad if place == "partition" else "day", Kind.DATE)
-    table = Table(
-        name=bad if place == "table" else "t",
-        columns=(
-            Column(bad if place == "column" else "id", Kind.STRING),
-            day,
-            Column("r", Kind.RECORD, fields=(field,)),
-        ),
-        primary_key=("id",),
-        partition=day.name,
-        clustering=(bad if place == "clustering" else "id",),
-    )
-    with pytest.raises(Misuse):
-        ddl(table, bad if place == "project" else "p", bad if place == "dataset" else "d")
 
 
 def test_arrow_schema_survives_parquet_and_holds_what_polars_makes() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.services import Endpoints
-from tests.e2e.clouds import cloud_in
+from tests.e2e.clouds import Cloud, cloud_in
 
 
 @pytest.fixture(scope="module")
@@ -17,3 +17,9 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
     directory = tmp_path_factory.mktemp("cloud")
     with cloud_in(directory) as endpoints:
         yield directory, endpoints
+
+
+@pytest.fixture(scope="module")
+def cloud(local_cloud: tuple[Path, Endpoints]) -> Cloud:
+    """The launcher on the module's cloud."""
+    return Cloud(local_cloud[0])

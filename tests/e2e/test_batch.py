@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,84 +12,60 @@ from typing import Any
 
 import pytest
 
-from connectors.warehouse import Warehouse
+from connectors.storage import Storage
 from contracts.odcs import shipped
-from local.services import Endpoints
-from operations.demo import QUERIES
-from operations.generate import generate
+from operations.demo import QUERIES, SIZES
 from pipelines.replay import decode_again
 from tests import oracle
+from tests.e2e.clouds import Cloud
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
+RAW = "gs://ecommerce-data-lake/raw"
 SUMS = ("read", "written", "duplicate", "dead_letter", "dead_letter_by_code")
 
 
-class Cloud:
-    """A local cloud that stays up for a test module, and the launcher on it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def launch(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run launcher.py and hold it to its exit code."""
-        done = subprocess.run(
-            [sys.executable, "launcher.py", *arguments, "--local_dir", str(self.directory)],
-            cwd=ROOT,
-            text=True,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def batch(self, source: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """Run a batch over a folder; its summary."""
-        summary = self.directory / "summary.json"
-        summary.unlink(missing_ok=True)
-        self.launch(
-            "batch",
-            "--runner=DirectRunner",
-            "--local",
-            f"--input={source}",
-            f"--summary={summary}",
-            *arguments,
-            code=code,
-        )
-        found = json.loads(summary.read_text())
-        assert isinstance(found, dict)
-        return found
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """Ask the warehouse."""
-        return Warehouse("local-project", "US").query(sql)
+@pytest.fixture(scope="module")
+def demo(cloud: Cloud) -> str:
+    """The demo, at its own size; what it printed."""
+    return cloud.launch("demo").stdout
 
 
 @pytest.fixture(scope="module")
-def cloud(local_cloud: tuple[Path, Endpoints]) -> Cloud:
-    return Cloud(local_cloud[0])
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw")
-    manifest = generate(
-        write=lambda name, data: (folder / name).write_bytes(data) and None,
-        customers=300, products=200, transactions=1500, events=2000, dirty=0.05, seed=7,
-    )  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+def raw(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the raw files that the demo made."""
+    folder, storage = tmp_path_factory.mktemp("raw"), Storage("local-project")
+    for file in storage.list(RAW):
+        (folder / file.uri.rsplit("/", 1)[-1]).write_bytes(storage.read(file.uri))
     return folder
 
 
 @pytest.fixture(scope="module")
-def first(cloud: Cloud, raw: Path) -> dict[str, Any]:
-    return cloud.batch(raw, "--run_id=first")
+def run_id(cloud: Cloud, demo: str) -> str:
+    (line,) = cloud.rows("SELECT run_id FROM pipeline_operations.ledger_current WHERE kind = 'run'")
+    return str(line["run_id"])
+
+
+@pytest.fixture(scope="module")
+def first(cloud: Cloud, run_id: str) -> dict[str, Any]:
+    """The summary of the demo's run, which is done already when it is asked for."""
+    return cloud.batch(RAW, f"--run_id={run_id}")
+
+
+@pytest.fixture(scope="module")
+def expected(raw: Path) -> dict[str, oracle.Expected]:
+    return oracle.expected(raw)
 
 
 def sums(tables: dict[str, Any]) -> dict[str, Any]:
     return {name: {key: table[key] for key in SUMS} for name, table in tables.items()}
+
+
+def test_the_demo_has_the_size_of_the_replaced_system(raw: Path, first: dict[str, Any]) -> None:
+    assert SIZES == {"customers": 1_000, "products": 500, "transactions": 10_000, "events": 15_000}
+    # Five records of each code in each format come on top where the dirty share is too small to hold them.
+    read = {name: table["read"] for name, table in first["tables"].items()}
+    assert all(read[{"events": "user_events"}.get(name, name)] >= size for name, size in SIZES.items())
+    assert sum(read.values()) < 1.02 * sum(SIZES.values())
 
 
 def test_the_ledger_agrees_with_the_manifest(first: dict[str, Any], raw: Path) -> None:
@@ -98,8 +73,20 @@ def test_the_ledger_agrees_with_the_manifest(first: dict[str, Any], raw: Path) -
     assert sums(first["tables"]) == sums(json.loads((raw / "manifest.json").read_text())["tables"])
 
 
-def test_tables_hold_what_the_raw_files_say(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
-    for name, table in oracle.expected(raw).items():
+def test_the_ledger_agrees_with_the_raw_files(first: dict[str, Any], expected: dict[str, oracle.Expected]) -> None:
+    for name, table in expected.items():
+        found = first["tables"][name]["sources"]
+        assert {uri.removeprefix(f"{RAW}/") for uri in found} == set(table.sources)
+        for file, counts in table.sources.items():
+            assert found[f"{RAW}/{file}"] == {
+                key: getattr(counts, key) for key in ("read", "written", "duplicate", "dead_letter")
+            }
+
+
+def test_tables_hold_what_the_raw_files_say(
+    cloud: Cloud, first: dict[str, Any], expected: dict[str, oracle.Expected]
+) -> None:
+    for name, table in expected.items():
         stored = cloud.rows(f"SELECT * FROM ecommerce_data.{name}")
         key = {"customers": "customer_id", "products": "product_id", "transactions": "transaction_id"}.get(
             name, "event_id"
@@ -109,8 +96,9 @@ def test_tables_hold_what_the_raw_files_say(cloud: Cloud, raw: Path, first: dict
         assert found == table.rows
 
 
-def test_the_demo_queries_answer_what_the_raw_files_say(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
-    expected = oracle.expected(raw)
+def test_the_demo_queries_answer_what_the_raw_files_say(
+    cloud: Cloud, first: dict[str, Any], expected: dict[str, oracle.Expected]
+) -> None:
     revenue = {row["category"]: Decimal(row["revenue"]) for row in cloud.rows(QUERIES["revenue by category"])}
     assert revenue == oracle.revenue_by_category(expected)
     funnel = {
@@ -121,17 +109,35 @@ def test_the_demo_queries_answer_what_the_raw_files_say(cloud: Cloud, raw: Path,
     assert letters == oracle.dead_letters(expected)
 
 
-def test_the_same_run_again_changes_nothing(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+def test_the_demo_prints_the_ledger_and_the_answers(demo: str, expected: dict[str, oracle.Expected]) -> None:
+    cells = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in demo.splitlines()]
+    for name, table in expected.items():
+        counts = [f"{number:,}" for number in (table.read, table.written, table.duplicate, table.dead_letter)]
+        codes = ", ".join(f"{code} {number}" for code, number in sorted(table.by_code.items()))
+        rows = [row for row in cells if row[:5] == [name, *counts]]
+        assert rows, f"{name}: {counts}"
+        assert rows[0][5]
+        assert codes.startswith(rows[0][5])
+    for kind, found in oracle.funnel(expected).items():
+        assert [kind, str(found.events), str(found.customers)] in cells
+    for category, revenue in oracle.revenue_by_category(expected).items():
+        assert any(row[0] == category and Decimal(row[1]) == revenue for row in cells if len(row) == 3)
+    for (name, code), number in oracle.dead_letters(expected).items():
+        assert [name, code, str(number)] in cells
+    assert "Try next:" in demo
+
+
+def test_the_same_run_again_changes_nothing(cloud: Cloud, run_id: str, first: dict[str, Any]) -> None:
     before = cloud.rows("SELECT * FROM ecommerce_data.transactions ORDER BY transaction_id")
-    again = cloud.batch(raw, "--run_id=first")
+    again = cloud.batch(RAW, f"--run_id={run_id}")
     assert again["tables"] == first["tables"]
     assert cloud.rows("SELECT * FROM ecommerce_data.transactions ORDER BY transaction_id") == before
 
 
-def test_another_run_on_the_same_files_finds_only_duplicates(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+def test_another_run_on_the_same_files_finds_only_duplicates(cloud: Cloud, first: dict[str, Any]) -> None:
     letters = "SELECT COUNT(*) AS n, COUNT(DISTINCT dead_letter_id) AS ids FROM pipeline_operations.dead_letters"
     before = cloud.rows(letters)
-    second = cloud.batch(raw, "--run_id=second")
+    second = cloud.batch(RAW, "--run_id=second")
     for table in second["tables"].values():
         assert table["written"] == 0
         assert table["read"] == table["duplicate"] + table["dead_letter"]
@@ -141,13 +147,15 @@ def test_another_run_on_the_same_files_finds_only_duplicates(cloud: Cloud, raw: 
     assert not [row for row in staging if row["table_name"].startswith("staging_")]
 
 
-def test_only_new_skips_files_that_are_loaded(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
-    assert cloud.batch(raw, "--only_new")["tables"] == {}
+def test_only_new_skips_files_that_are_loaded(cloud: Cloud, first: dict[str, Any]) -> None:
+    assert cloud.batch(RAW, "--only_new")["tables"] == {}
 
 
-def test_a_run_id_with_other_files_is_refused(cloud: Cloud, tmp_path: Path, first: dict[str, Any]) -> None:
+def test_a_run_id_with_other_files_is_refused(cloud: Cloud, tmp_path: Path, run_id: str) -> None:
     (tmp_path / "customers.csv").write_text("customer_id,email\nc1,a@example.com\n")
-    done = cloud.launch("batch", "--runner=DirectRunner", "--local", f"--input={tmp_path}", "--run_id=first", code=2)
+    done = cloud.launch(
+        "batch", "--runner=DirectRunner", "--local", f"--input={tmp_path}", f"--run_id={run_id}", code=2
+    )
     assert "has read other files" in done.stderr
 
 
@@ -230,16 +238,17 @@ def test_misuse_is_one_line_and_exit_code_2(cloud: Cloud, arguments: list[str], 
     assert done.stderr.startswith("error: ") or "\nerror: " in done.stderr
 
 
-def test_the_airflow_form_is_taken(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
+def test_the_airflow_form_is_taken(cloud: Cloud, run_id: str) -> None:
     done = cloud.launch(
-        "--runner=DirectRunner", "--pipeline=batch", "--labels=airflow=1", "--local", f"--input={raw}", "--run_id=first"
-    )
+        "--runner=DirectRunner", "--pipeline=batch", "--labels=airflow=1", "--local", f"--input={RAW}",
+        f"--run_id={run_id}",
+    )  # fmt: skip
     assert "done already" in done.stderr
 
 
-def test_rows_carry_their_lineage(cloud: Cloud, raw: Path, first: dict[str, Any]) -> None:
-    row = cloud.rows("SELECT * FROM ecommerce_data.user_events WHERE _source LIKE '%.json' LIMIT 1")[0]
+def test_rows_carry_their_lineage(cloud: Cloud, raw: Path, run_id: str) -> None:
+    row = cloud.rows(f"SELECT * FROM ecommerce_data.user_events WHERE _source = '{RAW}/user_events.json' LIMIT 1")[0]
     record = (raw / "user_events.json").read_bytes()[row["_position"] :].split(b"\n", 1)[0]
     assert json.loads(record)["event_id"] == row["event_id"]
-    assert row["_run_id"] == "first"
+    assert row["_run_id"] == run_id
     assert row["_ingested_at"] <= datetime.now(UTC)

@@ -17,7 +17,7 @@ from connectors.storage import Storage
 from connectors.warehouse import Warehouse
 from local.services import Endpoints
 from operations.generate import generate
-from tests.e2e.holding_proxy import HoldingProxy
+from tests.e2e.proxies import HoldingProxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,7 @@ def site(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.TempPathF
 
 
 def test_killed_at_every_boundary_between_steps(site: Site) -> None:
-    proxy = HoldingProxy(site.environment["BIGQUERY_EMULATOR_HOST"])
-    try:
+    with HoldingProxy(site.environment["BIGQUERY_EMULATOR_HOST"]) as proxy:
         for step, pattern in BOUNDARIES.items():
             for after in (False, True):
                 proxy.hold(pattern, after)
@@ -127,8 +126,6 @@ def test_killed_at_every_boundary_between_steps(site: Site) -> None:
                 kill(process)
                 last = after and step == "the run's last line"
                 assert site.done("bounded") == last, f"killed {'after' if after else 'before'} {step}"
-    finally:
-        proxy.close()
     site.finish("bounded")
     assert site.contents("bounded") == site.contents("calm")
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apache_beam as beam
 import polars as pl
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from connectors.ledger_table import LedgerTable
 from connectors.parquet import WriteShards
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
 from pipelines.batch_run import EXIT_CODES, run_batch
 from pipelines.options import OperationsOptions
 from pipelines.preflight import prepare
-from tests.e2e.clouds import cloud_in
+from tests.e2e.clouds import ROOT, cloud_in
+from tests.e2e.proxies import HoldingProxy
 from transforms.ledger import Shard, State
 
 pytestmark = pytest.mark.e2e
@@ -41,10 +47,18 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> PipelineOptions:
+def raw(tmp_path: Path) -> Path:
+    """50 customers, one of them twice, and one without an address."""
     lines = [f"c{number},c{number}@example.com" for number in range(50)]
-    (tmp_path / "customers.csv").write_text("\n".join(["customer_id,email", *lines]))
-    return PipelineOptions(["--local", "--project=local-project", f"--input={tmp_path}", "--run_id=gate"])
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "customers.csv").write_text("\n".join(["customer_id,email", *lines, lines[0], "c50,"]))
+    return folder
+
+
+@pytest.fixture
+def options(raw: Path) -> PipelineOptions:
+    return PipelineOptions(["--local", "--project=local-project", f"--input={raw}", "--run_id=gate"])
 
 
 def said(message: str) -> None:
@@ -63,12 +77,66 @@ def test_a_lost_row_breaks_the_ledger_and_nothing_is_loaded(warehouse: Warehouse
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
 
 
-def test_the_graph_alone_finishes(warehouse: Warehouse, options: PipelineOptions) -> None:
-    prepared = prepare(options.view_as(OperationsOptions), "local-project", said)
-    pipeline = beam.Pipeline(runner=FnApiRunner())
-    prepared.batch.build(pipeline, prepared.target)
-    pipeline.run().wait_until_finish()
-    assert [line["state"] for line in prepared.target.ledger.lines("gate", "run")] == ["done"]
-    loaded = prepared.target.ledger.lines("gate", "loaded")
-    assert [(line["table"], line["read"], line["written"]) for line in loaded] == [("customers", 50, 50)]
+@contextmanager
+def job_service(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Beam's own job service, which runs on FnApiRunner what is submitted to it: a runner outside the launcher."""
+    port_file = folder / "port"
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "apache_beam.runners.portability.local_job_service_main",
+                f"--port_file={port_file}",
+            ],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(port_file.exists, 30)
+        yield f"localhost:{port_file.read_text()}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_graph_finishes_without_its_launcher(warehouse: Warehouse, raw: Path, tmp_path: Path) -> None:
+    """As on Dataflow: the launcher is killed before the first job of the load, and everything is done all the same."""
+    Storage("local-project").client.create_bucket("bucket")
+    with (
+        HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy,
+        job_service(tmp_path, {"BIGQUERY_EMULATOR_HOST": proxy.address}) as endpoint,
+    ):
+        proxy.hold("dead_letters-load", after=False)
+        launcher = subprocess.Popen(
+            [
+                *(sys.executable, "launcher.py", "batch", "--runner=PortableRunner", f"--job_endpoint={endpoint}"),
+                *("--environment_type=beam:env:embedded_python:v1", "--run_id=left", f"--input={raw}"),
+                *("--project=local-project", "--location=US"),
+                *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters"),
+            ],
+            cwd=ROOT,
+        )
+        assert proxy.held.wait(60)
+        assert launcher.poll() is None
+        launcher.kill()
+        launcher.wait()
+        ledger = LedgerTable(warehouse, "pipeline_operations")
+        assert ledger.lines("left", "staged") == ledger.lines("left", "run") == []
+        proxy.release()
+        wait_for(lambda: ledger.lines("left", "run"), 60)
+    assert [line["state"] for line in ledger.lines("left", "run")] == ["done"]
+    (line,) = ledger.lines("left", "loaded")
+    assert [line[door] for door in ("read", "written", "duplicate", "dead_letter")] == [52, 50, 1, 1]
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
+    assert len(warehouse.query("SELECT 1 FROM pipeline_operations.dead_letters")) == 1
+    assert warehouse.tables("pipeline_operations", "staging_") == []

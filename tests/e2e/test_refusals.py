@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,28 +13,10 @@ from connectors.leases import Heartbeat, Leases, leases_spec
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
 from local.services import Endpoints
+from tests.e2e.clouds import ROOT
+from tests.e2e.proxies import ForbiddingProxy
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
-
-
-class Forbidding(BaseHTTPRequestHandler):
-    """Answers as BigQuery does where the caller has no permission."""
-
-    def answer(self) -> None:
-        error = {"code": 403, "message": "Access Denied: Dataset p:d: Permission bigquery.datasets.get denied"}
-        body = json.dumps({"error": {**error, "errors": [{"reason": "accessDenied", **error}], "status": "x"}}).encode()
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(403)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        return
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +57,55 @@ def test_a_data_set_in_another_location(raw: Path, environment: dict[str, str]) 
     assert "data set far_away is in EU, not in US" in refused(raw, environment, "--dataset=far_away")
 
 
-def test_no_permission(raw: Path, environment: dict[str, str]) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Forbidding)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        said = refused(raw, {**environment, "BIGQUERY_EMULATOR_HOST": address})
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert "Permission bigquery.datasets.get denied" in said
+ACCOUNT = "etl@local-project.iam.gserviceaccount.com"
+GCS_DENIED = f"{ACCOUNT} does not have %s access to the Google Cloud Storage %s. Permission '%s' denied on resource."
+FORBIDDEN = {
+    "storage.buckets.get": ("STORAGE", r"GET /storage/v1/b/bucket\?", "bucket"),
+    "storage.objects.list": ("STORAGE", r"GET /storage/v1/b/bucket/o\?", "bucket"),
+    "storage.objects.create": ("STORAGE", r"POST /upload/", "object"),
+    "bigquery.datasets.create": ("BIGQUERY", r"POST .*/datasets\b(?!/)", "Project local-project"),
+    "bigquery.tables.create": ("BIGQUERY", r"POST .*/tables\b", "Dataset local-project:denied"),
+    "bigquery.jobs.create": ("BIGQUERY", r"POST .*/(jobs|queries)\b", "Project local-project"),
+}
+"""Permission: the server that asks for it, the requests that need it, the resource as its message names it."""
+
+
+@pytest.mark.parametrize("permission", FORBIDDEN)
+def test_no_permission(permission: str, raw: Path, environment: dict[str, str]) -> None:
+    server, pattern, resource = FORBIDDEN[permission]
+    if server == "STORAGE":
+        message, reason = GCS_DENIED % (permission, resource, permission), "forbidden"
+    else:
+        message, reason = f"Access Denied: {resource}: Permission {permission} denied on it.", "accessDenied"
+    variable = f"{server}_EMULATOR_HOST"
+    arguments = ["--operations_dataset=denied", "--dataset=denied_data", "--processed=gs://bucket/denied"]
+    if permission == "storage.objects.list":
+        arguments.append("--input=gs://bucket/raw")
+    with ForbiddingProxy(environment[variable], pattern, message, reason) as proxy:
+        said = refused(raw, {**environment, variable: proxy.address}, *arguments)
+    assert proxy.asked
+    assert said.startswith("error: Google refuses (403): ")
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert list(Storage("local-project").list("gs://bucket/denied")) == []
+    warehouse = Warehouse("local-project", "US")
+    tables = warehouse.tables("denied", "ledger") if has_dataset(warehouse, "denied") else []
+    assert not tables or warehouse.query("SELECT run_id FROM denied.ledger") == []
+
+
+def has_dataset(warehouse: Warehouse, name: str) -> bool:
+    return any(dataset.dataset_id == name for dataset in warehouse.client.list_datasets())
+
+
+@pytest.mark.parametrize("named", [None, "/nowhere/key.json"])
+def test_no_credentials(named: str | None, raw: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    nobody = {name: value for name, value in environment.items() if not name.endswith("_EMULATOR_HOST")}
+    nobody |= {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
+    nobody.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
+    said = refused(raw, nobody | ({"GOOGLE_APPLICATION_CREDENTIALS": named} if named else {}))
+    assert said.startswith("error: no Google credentials: ")
+    assert named is None or named in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_bucket_that_does_not_exist(raw: Path, environment: dict[str, str]) -> None:

@@ -1,0 +1,102 @@
+"""`launcher.py setup`: bucket, folders, data sets and tables, made once; or the statements that would make them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from connectors.bigquery_load import table_spec
+from connectors.operations_dataset import SPECS
+from connectors.storage import Storage
+from connectors.warehouse import Warehouse
+from contracts.odcs import shipped
+from tests.e2e.clouds import Cloud
+from tests.e2e.proxies import RecordingProxy
+
+pytestmark = pytest.mark.e2e
+PLACE = ("--project=local-project", "--location=US")
+OPERATIONS = ["dead_letters", "leases", "ledger", "ledger_current"]
+
+
+def data_sets(warehouse: Warehouse) -> dict[str, list[str]]:
+    """The tables of each data set."""
+    names = [dataset.dataset_id for dataset in warehouse.client.list_datasets()]
+    return {name: sorted(warehouse.tables(name, "")) for name in names}
+
+
+@pytest.fixture
+def warehouse(cloud: Cloud) -> Warehouse:
+    return Warehouse("local-project", "US")
+
+
+def test_a_bucket_that_does_not_exist_is_not_made_unasked(cloud: Cloud, warehouse: Warehouse) -> None:
+    before = data_sets(warehouse)
+    done = cloud.launch("setup", "--bucket=gs://absent", *PLACE, code=2)
+    assert done.stderr == "error: there is no bucket gs://absent; --create_bucket makes it\n"
+    assert not Storage("local-project").bucket_exists("gs://absent")
+    assert data_sets(warehouse) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bucket=gs://b"], "--project, --location missing"),
+        (PLACE, "--bucket is missing: gs://BUCKET"),
+        (["--bucket=b", *PLACE], "--bucket is missing: gs://BUCKET"),
+    ],
+)
+def test_what_is_missing_is_named(cloud: Cloud, arguments: list[str], said: str) -> None:
+    assert said in cloud.launch("setup", *arguments, code=2).stderr
+
+
+def test_setup_makes_everything_and_may_run_twice(
+    cloud: Cloud, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("setup", "--bucket=gs://fresh", "--create_bucket", *PLACE)
+    with RecordingProxy(os.environ["STORAGE_EMULATOR_HOST"]) as proxy, monkeypatch.context() as environment:
+        environment.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+        first = cloud.launch(*arguments).stderr
+    # The emulator keeps no object whose name ends with a slash.
+    uploads = b"".join(
+        body for request, body in proxy.requests if request.startswith("POST /upload/storage/v1/b/fresh/")
+    )
+    assert re.findall(rb'"name": ?"([^"]+)"', uploads) == [b"raw/", b"processed/", b"dead_letters/"]
+    assert "bucket gs://fresh\n" in first
+    made = {name: tables for name, tables in data_sets(warehouse).items() if not name.startswith("dry")}
+    assert made == {
+        "ecommerce_data": ["customers", "products", "transactions", "user_events"],
+        "ecommerce_streaming": ["transactions_streaming", "user_events_streaming"],
+        "pipeline_operations": OPERATIONS,
+    }
+    Storage("local-project").write("gs://fresh/raw/customers.csv", b"customer_id,email\n")
+    warehouse.update(
+        "INSERT INTO pipeline_operations.leases (`table`) VALUES ('a table that a second setup must not lose')"
+    )
+    second = cloud.launch(*arguments).stderr
+    assert second == first.replace("bucket gs://fresh\n", "")
+    assert {name: tables for name, tables in data_sets(warehouse).items() if not name.startswith("dry")} == made
+    assert Storage("local-project").read("gs://fresh/raw/customers.csv") == b"customer_id,email\n"
+    assert len(warehouse.query("SELECT 1 FROM pipeline_operations.leases")) == 1
+
+
+def test_a_dry_run_prints_what_bigquery_accepts_and_does_nothing(cloud: Cloud, warehouse: Warehouse) -> None:
+    before = data_sets(warehouse)
+    names = ("--dataset=dry", "--operations_dataset=dry_operations")
+    script = cloud.launch("setup", "--dry_run", *names, *PLACE).stdout
+    assert data_sets(warehouse) == before
+    statements = script.removesuffix(";\n").split(";\n\n")
+    for _ in range(2):
+        for statement in statements:
+            warehouse.query(statement)
+    made = data_sets(warehouse)
+    assert made["dry_operations"] == OPERATIONS
+    assert made["dry"] == sorted(shipped())
+    specs = [table_spec(table, "dry") for table in shipped().values()] + [spec("dry_operations") for spec in SPECS]
+    for spec in specs:
+        # Of a statement the emulator forgets PARTITION BY and CLUSTER BY, and takes JSON for STRING.
+        table = warehouse.existing(spec.dataset, spec.name)
+        assert table is not None
+        assert [(f.name, f.mode) for f in table.schema] == [(f.name, f.mode) for f in spec.schema]
+    assert warehouse.query("SELECT * FROM dry_operations.ledger_current") == []
