@@ -61,18 +61,22 @@ def pathing_jar(name: str, say: Say = say_on_stderr) -> Path:
 
     Raises ServiceFailed, in one line, if its parts cannot be fetched.
     """
-    toml = Path(__file__).with_name(f"{name}.toml")
-    text = toml.read_bytes()
-    jar = cache_folder() / f"{name}-{hashlib.sha256(text).hexdigest()[:12]}.jar"
+    program = Path(__file__).with_name(f"{name}.toml").read_bytes()
+    locked = Path(__file__).with_name(f"{name}.lock.toml").read_bytes()
+    jar = cache_folder() / f"{name}-{hashlib.sha256(program + locked).hexdigest()[:12]}.jar"
     if _whole(jar):
         return jar
+    what, lock = tomllib.loads(program.decode()), tomllib.loads(locked.decode())
+    if lock["toml"] != hashlib.sha256(program).hexdigest():
+        raise ServiceFailed(f"local/{name}.toml has changed since its lock file was made: make lock")
+    try:
+        from local.maven import fetch
+    except ImportError as error:
+        raise ServiceFailed(f"{error.name} is not installed: pip install 'shop-pipeline[local]'") from None
     with exclusive(name):
         if not _whole(jar):
-            try:
-                from local.maven import fetch
-            except ImportError as error:
-                raise ServiceFailed(f"{error.name} is not installed: pip install 'shop-pipeline[local]'") from None
-            _write(jar, tomllib.loads(text.decode())["entrypoints"]["main"], fetch(toml, jar.parent / "maven", say))
+            parts = fetch(what["environment"]["name"], lock["sha256"], jar.parent / "maven", say)
+            _write(jar, what["entrypoints"]["main"], parts)
     return jar
 
 

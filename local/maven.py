@@ -1,8 +1,9 @@
-"""What a TOML file of Maven coordinates stands for: resolved by jgo, fetched by several connections, checked.
+"""Maven artifacts by jgo: resolved into lock files once, fetched from there by several connections, checked.
 
-jgo 3.2 by itself writes a download into its place as it comes, so a broken one would count as whole from then on,
-only warns of a wrong checksum, and opens a connection for every file. Here a file takes its place when it is
-whole and its SHA-1 is what the repository says.
+jgo 3.2 takes half a minute of computing to resolve what Beam needs, since it reads every BOM again for every POM that
+imports it. So that is done when the coordinates change: `make lock` runs this module, which writes
+`<name>.lock.toml` beside each `<name>.toml`. jgo's own download writes a file into its place as it comes, where a
+broken one would count as whole from then on; here a file takes its place when it is what the lock file says.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import requests
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from local.jars import Say
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "lock"]
 
 CONNECTIONS = 8
 RETRIES = Retry(total=5, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
@@ -37,90 +40,120 @@ PIECE_BYTES = 1 << 18
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def fetch(toml: Path, repository: Path, say: Say) -> list[Path]:
-    """The jars of the file's coordinates and of all that they need, in the order of a class path.
+def fetch(title: str, locked: Mapping[str, str], repository: Path, say: Say) -> list[Path]:
+    """The jars of `locked`, a SHA-256 by coordinate (`group:artifact:version[:classifier]`), in its order.
 
-    Those that `repository`, a folder laid out as Maven's, does not have are fetched into it. Lines of progress go to
-    `say`. Raises ServiceFailed, in one line, if something cannot be had.
+    Those that `repository`, a folder laid out as Maven's, does not have are fetched into it, with lines of progress
+    to `say`. Another process may do so at the same time. Raises ServiceFailed, in one line, if one cannot be had.
     """
-    spec = EnvironmentSpec.load(toml)
-    began, resolver = time.monotonic(), _Fetcher(f"{spec.name}", say)
-    context = MavenContext(resolver=resolver, repo_cache=repository)
+    context = MavenContext(repo_cache=repository)
+    progress = _Progress(title, len(locked), say)
     try:
-        wanted = EnvironmentBuilder(context=context, cache_dir=repository).spec_to_dependencies(spec)
-        named, needed = resolver.resolve(wanted)
-        artifacts = {one.artifact.key: one.artifact for one in [*named, *needed] if one.scope in ("compile", "runtime")}
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            found = list(pool.map(lambda artifact: artifact.resolve(), artifacts.values()))
+            return list(pool.map(lambda one: _fetched(_artifact(context, one[0]), one[1], progress), locked.items()))
     except requests.ConnectionError as error:
-        url = str(error.request.url) if error.request is not None else "the Maven repository"
-        raise ServiceFailed(f"{spec.name}: its jars are fetched once, and {url} cannot be reached") from None
-    except (requests.RequestException, RuntimeError) as error:
-        raise ServiceFailed(f"{spec.name}: its jars cannot be fetched: {error}") from None
-    say(f"{spec.name}: {len(found)} jars after {time.monotonic() - began:.0f} s")
-    return found
+        url = error.request.url if error.request is not None else "the repository"
+        raise ServiceFailed(f"{title}: its jars are fetched once, and {url!s} cannot be reached") from None
+    except requests.RequestException as error:
+        raise ServiceFailed(f"{title}: its jars cannot be fetched: {error}") from None
 
 
-class _Fetcher(PythonResolver):
-    """jgo's resolver in pure Python, with a download of our own."""
+def lock(toml: Path) -> str:
+    """The lock file of the coordinates in `toml`: every jar that they need, with its SHA-256, as TOML."""
+    with TemporaryDirectory() as folder:
+        context = MavenContext(repo_cache=Path(folder))
+        builder = EnvironmentBuilder(context=context, cache_dir=Path(folder))
+        named, needed = PythonResolver().resolve(builder.spec_to_dependencies(EnvironmentSpec.load(toml)))
+        artifacts = {one.artifact.key: one.artifact for one in [*named, *needed] if one.scope in ("compile", "runtime")}
+        lines = [
+            f"# Made by `make lock` from {toml.name}: every jar of the class path, with its SHA-256.",
+            f'toml = "{hashlib.sha256(toml.read_bytes()).hexdigest()}"',
+            "",
+            "[sha256]",
+        ]
+        for group, name, version, classifier, _ in artifacts:
+            coordinate = ":".join(filter(None, (group, name, version, classifier)))
+            file = _artifact(context, coordinate).resolve()
+            lines.append(f'"{coordinate}" = "{hashlib.sha256(file.read_bytes()).hexdigest()}"')
+    return "\n".join(lines) + "\n"
 
-    def __init__(self, title: str, say: Say) -> None:
-        super().__init__()
-        self._title, self._say = title, say
-        self._threads = threading.local()
-        self._lock = threading.Lock()
-        self._bytes, self._said = 0, 0.0
 
-    def download(self, artifact: Artifact) -> Path:
-        """Fetch one file into its place in the repository's folder. Another process may do so at the same time."""
-        place = artifact.cached_path
-        assert place is not None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        missing = ""
-        for root in artifact.context.remote_repos.values():
-            url = f"{root}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
-            part = place.with_name(f"{place.name}.{os.getpid()}.{threading.get_ident()}.part")
-            try:
-                if self._save(url, part):
-                    os.replace(part, place)
-                    return place
-            finally:
-                part.unlink(missing_ok=True)
-            missing = url
-        raise RuntimeError(f"{artifact} is not there: {missing}")
+def _artifact(context: MavenContext, coordinate: str) -> Artifact:
+    group, name, version, *classifier = coordinate.split(":")
+    return context.project(group, name).at_version(version).artifact(*classifier)
 
-    def _save(self, url: str, part: Path) -> bool:
-        """Fetch a file and check it; False if the repository does not have it."""
-        with self._session.get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer:
-            if answer.status_code == 404:
-                return False
-            answer.raise_for_status()
-            digest = hashlib.sha1(usedforsecurity=False)
-            with part.open("wb") as file:
-                for piece in answer.iter_content(PIECE_BYTES):
-                    digest.update(piece)
-                    file.write(piece)
-                    self._count(len(piece))
-        answer = self._session.get(f"{url}.sha1", timeout=TIMEOUT_SECONDS)
+
+def _fetched(artifact: Artifact, sha256: str, progress: _Progress) -> Path:
+    """The artifact's file, whole, in its place in the repository's folder."""
+    place = artifact.cached_path
+    assert place is not None
+    if place.exists():
+        progress.have(0)
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        digest = _save(artifact, part)
+        if digest != sha256:
+            raise ServiceFailed(f"{artifact}: the repository has another file than local/*.lock.toml says: {digest}")
+        progress.have(part.stat().st_size)
+        os.replace(part, place)
+    finally:
+        part.unlink(missing_ok=True)
+    return place
+
+
+def _save(artifact: Artifact, part: Path) -> str:
+    """Fetch a file; its SHA-256."""
+    (root,) = artifact.context.remote_repos.values()
+    url = f"{root}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
+    digest = hashlib.sha256()
+    with _session().get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer, part.open("wb") as file:
         answer.raise_for_status()
-        if answer.text.split()[:1] != [digest.hexdigest()]:
-            raise RuntimeError(f"what came is not what {url}.sha1 says")
-        return True
+        for piece in answer.iter_content(PIECE_BYTES):
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()
 
-    @property
-    def _session(self) -> requests.Session:
-        """This thread's connections: requests says nothing of sharing them."""
-        if not hasattr(self._threads, "session"):
-            self._threads.session = requests.Session()
-            self._threads.session.mount("https://", HTTPAdapter(max_retries=RETRIES))
-        session: requests.Session = self._threads.session
-        return session
 
-    def _count(self, size: int) -> None:
+_of_thread = threading.local()
+
+
+def _session() -> requests.Session:
+    """This thread's connections, kept open from file to file. (requests says nothing of sharing them.)"""
+    if not hasattr(_of_thread, "session"):
+        _of_thread.session = requests.Session()
+        _of_thread.session.mount("https://", HTTPAdapter(max_retries=RETRIES))
+    session: requests.Session = _of_thread.session
+    return session
+
+
+class _Progress:
+    """Says now and then how much there is."""
+
+    def __init__(self, title: str, files: int, say: Say) -> None:
+        self._title, self._of, self._say = title, files, say
+        self._lock, self._said = threading.Lock(), time.monotonic()
+        self._files = self._bytes = 0
+        say(f"{title}: fetching its {files} jars, once for this machine")
+
+    def have(self, size: int) -> None:
+        """One file more is there; `size` bytes of it were fetched."""
         with self._lock:
+            self._files += 1
             self._bytes += size
-            now = time.monotonic()
-            if now - self._said < SECONDS_BETWEEN_LINES:
-                return
-            self._said = now
-        self._say(f"{self._title}: fetching its jars, {self._bytes / 1e6:.0f} MB so far")
+            if self._files == self._of or time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+                self._said = time.monotonic()
+                self._say(f"{self._title}: {self._files} of {self._of} jars, {self._bytes / 1e6:.0f} MB")
+
+
+def main() -> None:
+    """Make every lock file."""
+    for toml in sorted(Path(__file__).parent.glob("*.toml")):
+        if not toml.name.endswith(".lock.toml"):
+            toml.with_suffix(".lock.toml").write_text(lock(toml))
+            print(f"{toml.with_suffix('.lock.toml').name} made")
+
+
+if __name__ == "__main__":
+    main()
