@@ -22,6 +22,7 @@ BLOCK_RECORDS = 16_384
 BLOCK_BYTES = 4 << 20
 TOMBSTONE = "the record has no value (a tombstone)"
 _stopped: set[str] = set()
+_read: dict[str, dict[str, int]] = {}
 _lock = threading.Lock()
 
 
@@ -48,23 +49,25 @@ def topic_partition(source: str) -> tuple[str, int]:
     return topic, int(partition)
 
 
-def stop_reading(token: str) -> None:
-    """In this process, no record that has not been put into a block yet is put into one any more, for this attempt.
+def stop_reading(attempt: str) -> dict[str, int]:
+    """From now on no block is made in this process for `attempt`; the offset behind the last block of each source.
 
-    Such a record leaves no trace: its offset is not committed and it is read again by the next start.
+    A record that has been read and is in no block leaves no trace: its offset is not committed, and the next start
+    reads it again.
     """
     with _lock:
-        _stopped.add(token)
+        _stopped.add(attempt)
+        return dict(_read.get(attempt, {}))
 
 
 class IntoBlocks(beam.DoFn):
     """KafkaRecord -> (table, Block), for each partition the records of a bundle, in order of offset."""
 
-    def __init__(self, topics: Mapping[str, str], max_record_bytes: int, token: str) -> None:
-        """`topics` maps a topic to its table."""
+    def __init__(self, topics: Mapping[str, str], max_record_bytes: int, attempt: str) -> None:
+        """`topics` maps a topic to its table; `attempt` names one execution of the job, see `stop_reading`."""
         self._topics = dict(topics)
         self._limit = max_record_bytes
-        self._token = token
+        self._attempt = attempt
         self._held: dict[tuple[str, int], list[KafkaRecord]] = {}
         self._bytes = 0
 
@@ -72,8 +75,6 @@ class IntoBlocks(beam.DoFn):
         self._held, self._bytes = {}, 0
 
     def process(self, record: KafkaRecord) -> Iterator[tuple[str, Block]]:
-        if self._token in _stopped:
-            return
         held = self._held.setdefault((record.topic, record.partition), [])
         held.append(record)
         self._bytes += len(record.value or b"")
@@ -87,7 +88,13 @@ class IntoBlocks(beam.DoFn):
     def _flush(self) -> Iterator[tuple[str, Block]]:
         held, self._held, self._bytes = self._held, {}, 0
         for (topic, partition), records in held.items():
-            yield self._topics[topic], block_of(uri(topic, partition), records, self._limit)
+            block = block_of(uri(topic, partition), records, self._limit)
+            with _lock:
+                if self._attempt in _stopped:
+                    return
+                ends = _read.setdefault(self._attempt, {})
+                ends[block.source] = max(ends.get(block.source, 0), records[-1].offset + 1)
+            yield self._topics[topic], block
 
 
 def block_of(source: str, records: list[KafkaRecord], max_record_bytes: int) -> Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +20,9 @@ from connectors.ledger_table import LOADED, RUN, STAGED
 from pipelines.options import OperationsOptions
 from pipelines.preflight import Prepared, prepare, refuse_held
 from transforms.ledger import State
+from transforms.run import Run
 
-__all__ = ["EXIT_CODES", "as_json", "run_batch", "summary"]
+__all__ = ["EXIT_CODES", "as_json", "refuse_unless_free", "run_batch", "summary"]
 
 EXIT_CODES = {
     State.DONE: 0,
@@ -65,19 +66,7 @@ def _execute(
     target, run = prepared.target, prepared.batch.run
     leases = Leases(target.warehouse, run.operations_dataset)
     names = [f"{target.datasets[name]}.{name}" for name in prepared.batch.tables]
-    taken: list[str] = []
-    try:
-        for name in names:
-            holder = leases.wait_for(
-                name, run.run_id, run.token,
-                lambda held: log(f"table {held.table}: waiting for the lease of run {held.run_id} to lapse"),
-            )  # fmt: skip
-            if holder:
-                raise refuse_held(name, holder)
-            taken.append(name)
-    except BaseException:
-        leases.release(taken, run.token)
-        raise
+    refuse_unless_free(leases, names, run, log)
     with Heartbeat(leases, names, run.token):
         pipeline = beam.Pipeline(runner=_runner(options, log), options=options)
         prepared.batch.build(pipeline, target, write_shards)
@@ -87,6 +76,26 @@ def _execute(
             logger.debug("the job failed", exc_info=True)
             return str(error).strip().splitlines()[-1]
     return None
+
+
+def refuse_unless_free(leases: Leases, names: Sequence[str], run: Run, log: Callable[[str], None]) -> None:
+    """Take the leases on `names` for an attempt of `run`, all or none of them. Misuse where another run holds one.
+
+    One that has given no sign of life for a while is waited for: it lapses.
+    """
+    taken: list[str] = []
+    try:
+        for name in names:
+            holder = leases.wait_for(
+                name, run.run_id, run.token,
+                lambda held: log(f"{held.table}: waiting for the lease of run {held.run_id} to lapse"),
+            )  # fmt: skip
+            if holder:
+                raise refuse_held(name, holder)
+            taken.append(name)
+    except BaseException:
+        leases.release(taken, run.token)
+        raise
 
 
 def _runner(options: PipelineOptions, log: Callable[[str], None]) -> PipelineRunner | None:

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import Misuse
 
-__all__ = ["OperationsOptions", "PipelineArguments", "beam_arguments", "check_known"]
+__all__ = ["OperationsOptions", "PipelineArguments", "StreamOptions", "beam_arguments", "check_known"]
 
 LOCAL_BUCKET = "gs://ecommerce-data-lake"
 
@@ -21,7 +21,7 @@ class OperationsOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument  # types that the job API can carry: no Path
-        add("--pipeline", choices=["batch"], help="the pipeline, for callers that pass options only")
+        add("--pipeline", choices=["batch", "stream"], help="the pipeline, for callers that pass options only")
         add("--input", help="folder of raw files: gs://BUCKET/raw, or a local one")
         add("--tables", help="tables to take, comma-separated; default: all that have files")
         add("--contracts", help="folder or glob of *.odcs.yaml, local or gs://, in place of the shipped ones")
@@ -38,6 +38,28 @@ class OperationsOptions(PipelineOptions):
         add("--summary", help="write what happened as JSON to this file, local or gs://")
         add("--local", action="store_true", help="use servers on this machine in place of Google's")
         add("--local_dir", default=".local", help="where their data is (default .local)")
+
+
+class StreamOptions(PipelineOptions):
+    """What a stream takes besides OperationsOptions; `--bootstrap_servers` is an option of Beam's own."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--topic", action="append", help="TOPIC=TABLE, repeatable; default: user-events=user_events_streaming")
+        add("--group_id", help="consumer group whose offsets say what is done; default: shop-pipeline")
+        add("--kafka_config", help="file of Java consumer properties: TLS, SASL")
+        add(
+            "--start_from",
+            help="where a new group begins: earliest (default), latest, or timestamp:2026-01-31T12:00:00Z",
+        )
+        add("--allow_lost_offsets", action="store_true", help="go on where the broker has removed unread records")
+        add(
+            "--dedup_horizon", help="for how long keys are known, 90s, 30m, 24h (default) or 7d; memory: 52 bytes a key"
+        )
+        add("--buckets", type=int, help="owners that a table's keys are split among (default 8, or what the table has)")
+        add("--max_restarts", type=int, default=3, help="how often a job that failed is submitted again")
+        add("--stop_when_idle", type=float, help="end when nothing was left to read for so many seconds")
 
 
 class PipelineArguments(argparse.ArgumentParser):

@@ -27,7 +27,7 @@ from pipelines.options import LOCAL_BUCKET, OperationsOptions
 from transforms.ledger import State
 from transforms.run import Run
 
-__all__ = ["Prepared", "load_contracts", "prepare"]
+__all__ = ["Prepared", "check_names", "load_contracts", "prepare"]
 
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -88,12 +88,17 @@ def prepare(options: OperationsOptions, project: str | None, log: Callable[[str]
     )
 
 
-def refuse_held(table: str, holder: Holder) -> Misuse:
-    """The refusal of a table that another run is writing."""
-    return Misuse(f"table {table} is being written by run {holder.run_id}; wait until it ends, or stop it")
+def refuse_held(name: str, holder: Holder) -> Misuse:
+    """The refusal of a table, or of a group, that another run has."""
+    if name.startswith("group:"):
+        return Misuse(
+            f"group {name.removeprefix('group:')} is read by run {holder.run_id}; wait until it ends, or stop it"
+        )
+    return Misuse(f"table {name} is being written by run {holder.run_id}; wait until it ends, or stop it")
 
 
-def _check_required(options: OperationsOptions, project: str | None) -> None:
+def check_names(options: OperationsOptions) -> None:
+    """Misuse for values that no pipeline takes, whatever it does."""
     if not 0 <= options.max_dead_letter_ratio <= 1:
         raise Misuse(f"--max_dead_letter_ratio is a share from 0 to 1, not {options.max_dead_letter_ratio}")
     if options.max_record_bytes < 1:
@@ -103,6 +108,10 @@ def _check_required(options: OperationsOptions, project: str | None) -> None:
     for dataset in (options.operations_dataset, options.dataset):
         if dataset is not None and not DATASET.fullmatch(dataset):
             raise Misuse(f"{dataset[:80]!r} is no name of a data set: letters, digits and _ only")
+
+
+def _check_required(options: OperationsOptions, project: str | None) -> None:
+    check_names(options)
     if options.local:
         return
     required = {"--project": project, "--location": options.location, "--input": options.input,

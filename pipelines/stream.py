@@ -30,7 +30,10 @@ NEW_PARTITIONS_SECONDS = 30
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream as a graph. `topics` maps a topic to its table, `consumer` is the Java consumer's configuration."""
+    """A stream as a graph. `topics` maps a topic to its table, `consumer` is the Java consumer's configuration.
+
+    `attempt` names one execution of it: the same run is submitted again after a failure.
+    """
 
     topics: Mapping[str, str]
     consumer: Mapping[str, str]
@@ -39,6 +42,7 @@ class Stream:
     ledger: StreamLedger
     max_record_bytes: int
     allow_lost: bool
+    attempt: str
     java_environment: tuple[str, ...] = ()
     """Arguments for the expansion service that say where Kafka's half of the job runs."""
 
@@ -58,7 +62,7 @@ class Stream:
         to = self.destination
         decoded = (
             records
-            | "Into blocks" >> beam.ParDo(IntoBlocks(self.topics, self.max_record_bytes, to.run.token))
+            | "Into blocks" >> beam.ParDo(IntoBlocks(self.topics, self.max_record_bytes, self.attempt))
             | "Decode and validate"
             >> beam.ParDo(DecodeStampedBlocks(to.tables, to.buckets))
             .with_outputs(DecodeStampedBlocks.REFUSED, main="rows")
