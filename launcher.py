@@ -30,8 +30,9 @@ from rich.console import Console
 from contracts.errors import Misuse
 from local.service import PROJECT as LOCAL_PROJECT
 
-COMMANDS = ("batch", "demo", "generate", "setup", "query", "local")
+COMMANDS = ("batch", "stream", "demo", "generate", "setup", "query", "local")
 SERVICES = ("gcs", "bigquery")
+STREAM_SERVICES = (*SERVICES, "kafka")
 LOCAL_LOCATION = "US"
 
 output = Console()
@@ -77,7 +78,8 @@ def _command(argv: list[str]) -> int:
     else:
         argv = argv[1:]
     commands: dict[str, Callable[[list[str]], int]] = {
-        "batch": _batch, "demo": _demo, "generate": _generate, "setup": _setup, "query": _query, "local": _local,
+        "batch": _batch, "stream": _stream, "demo": _demo, "generate": _generate, "setup": _setup, "query": _query,
+        "local": _local,
     }  # fmt: skip
     if name not in commands:
         raise Misuse(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
@@ -109,6 +111,47 @@ def _batch(argv: list[str]) -> int:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told in one line, from the ledger
         logging.getLogger("root").setLevel(logging.CRITICAL)
         found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
+        if ours.summary:
+            Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
+    print_summary(output, found)
+    return EXIT_CODES[State(found["state"])]
+
+
+def _stream(argv: list[str]) -> int:
+    from apache_beam.options.pipeline_options import (
+        GoogleCloudOptions,
+        KafkaStreamsRunnerOptions,
+        PipelineOptions,
+        StandardOptions,
+    )
+
+    from connectors.storage import Storage
+    from operations.report import print_summary
+    from operations.stream_status import shown
+    from pipelines.batch_run import EXIT_CODES, as_json
+    from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+    from pipelines.stream_run import run_stream
+    from transforms.ledger import State
+
+    parser = PipelineArguments(prog="launcher.py stream", conflict_handler="resolve", allow_abbrev=False)
+    beam_arguments(parser)
+    check_known(argv, parser)
+    options = PipelineOptions(argv)
+    ours = options.view_as(OperationsOptions)
+    runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
+    with _cloud(ours.local, Path(ours.local_dir), STREAM_SERVICES), _engines(ours.local, runner) as added:
+        if added:
+            options = PipelineOptions([*added, "--runner", str(runner), *argv])
+            ours = options.view_as(OperationsOptions)
+        if ours.local:
+            google = options.view_as(GoogleCloudOptions)
+            google.project = google.project or LOCAL_PROJECT
+        given = any(argument.startswith("--bootstrap_servers") for argument in argv)
+        servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        logging.getLogger("root").setLevel(logging.CRITICAL)
+        with shown(progress, log) as show:
+            found = run_stream(options, servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), log, show)
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
     print_summary(output, found)
@@ -229,7 +272,7 @@ def _local(argv: list[str]) -> int:
         return 0
     with _failures_explained():
         found = (
-            services.up(arguments.local_dir, SERVICES)
+            services.up(arguments.local_dir, STREAM_SERVICES)
             if arguments.action == "up"
             else services.status(arguments.local_dir)
         )
@@ -246,16 +289,28 @@ def _local(argv: list[str]) -> int:
 
 
 @contextmanager
-def _cloud(local: bool, directory: Path) -> Iterator[None]:
+def _cloud(local: bool, directory: Path, names: Sequence[str] = SERVICES) -> Iterator[None]:
     """With `local`, the services on this machine while the block lasts, and the environment that names them."""
     if not local:
         yield
         return
     from local import services
 
-    with _failures_explained(), services.running(directory, SERVICES) as endpoints:
+    with _failures_explained(), services.running(directory, names) as endpoints:
         os.environ.update(endpoints.environment())
         yield
+
+
+@contextmanager
+def _engines(local: bool, runner: str | None) -> Iterator[list[str]]:
+    """With `local`, the options by which Beam finds its Java programs and Prism on this machine."""
+    if not local or runner not in ("PrismRunner", "FlinkRunner"):
+        yield []
+        return
+    from local.engines import engines
+
+    with _failures_explained(), engines(runner) as added:
+        yield added
 
 
 @contextmanager

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 
 from connectors.kafka_source import topic_partition, uri
+from contracts.errors import Misuse
 
 __all__ = ["GroupOffsets", "PartitionAtBroker"]
 
@@ -52,6 +54,18 @@ class GroupOffsets:
             if self._client is not None:
                 self._client.close()
             self._client = None
+
+    def check(self, topics: Iterable[str]) -> None:
+        """Misuse where a topic is unknown, or where the group has members: their commits and ours would mix."""
+        with self._lock:
+            known = self._consumer.topics()
+        for topic in topics:
+            if topic not in known:
+                raise Misuse(f"--topic: Kafka has no topic {topic}; make it with launcher.py produce --create_topics")
+        with KafkaAdminClient(bootstrap_servers=self._servers) as admin:
+            described = admin.describe_groups([self.group])[self.group]
+        if described["members"]:
+            raise Misuse(f"--group_id: group {self.group} has members that subscribe to topics; take another name")
 
     def sources(self, topics: Iterable[str]) -> list[str]:
         """The partitions that the topics have now."""

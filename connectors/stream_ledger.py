@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +14,10 @@ from connectors.append_stream import AppendStream
 from connectors.clients import write_client
 from connectors.kafka_source import topic_partition
 from connectors.ledger_table import LOST, OFFSETS
-from transforms.offsets import Line
+from transforms.offsets import Line, Tally
 from transforms.run import PIPELINE_VERSION, Run
 
-__all__ = ["StreamLedger"]
+__all__ = ["StreamLedger", "recorded"]
 
 _MOMENT = pa.timestamp("us", "UTC")
 _FIELDS: list[pa.Field[Any]] = [
@@ -28,6 +29,18 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("pipeline_version", pa.string()), pa.field("started_at", _MOMENT), pa.field("recorded_at", _MOMENT),
 ]  # fmt: skip
 LINE = pa.schema(_FIELDS)
+
+
+_recorded: dict[str, Tally] = {}
+_lock = threading.Lock()
+
+
+def recorded(run_id: str) -> Tally:
+    """What this process has written into the ledger of a run, for whoever watches it: with LOOPBACK workers, all."""
+    with _lock:
+        total = Tally()
+        total.add(_recorded.get(run_id, Tally()))
+        return total
 
 
 class StreamLedger:
@@ -55,6 +68,9 @@ class StreamLedger:
             }
             for line in lines
         ])  # fmt: skip
+        with _lock:
+            for line in lines:
+                _recorded.setdefault(self._run.run_id, Tally()).add(line.tally)
 
     def record_lost(self, source: str, first: int, last: int) -> None:
         """Add the line of a range that the broker removed before it was read."""

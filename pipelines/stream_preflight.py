@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
 from connectors.bigquery_append import Destination
 from connectors.bigquery_load import table_spec
@@ -89,7 +89,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     destination = Destination(run, tables, datasets, warehouse, 0, horizon, RETRY_SECONDS, committed)
     stream = Stream(
         topics, _consumer(servers, group), destination, offsets, StreamLedger(run, topics, RETRY_SECONDS),
-        ours.max_record_bytes, streams.allow_lost_offsets, "",
+        ours.max_record_bytes, streams.allow_lost_offsets, "", _java_environment(options),
     )  # fmt: skip
     return PreparedStream(stream, tuple(destination.lane_name(name) for name in tables))
 
@@ -217,6 +217,14 @@ def _duration(text: str, option: str) -> timedelta:
     if match is None:
         raise Misuse(f"{option} is a number with s, m, h or d, such as 24h, not {text!r}")
     return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def _java_environment(options: PipelineOptions) -> tuple[str, ...]:
+    """Where Kafka's half of the job runs: beside LOOPBACK workers in the expansion service, for Flink would take
+    Docker; else wherever the runner has it."""
+    if options.view_as(PortableOptions).environment_type != "LOOPBACK":
+        return ()
+    return "--defaultEnvironmentType=EXTERNAL", "--defaultEnvironmentConfig=localhost:{{PORT}}"
 
 
 def _consumer(servers: str, group: str) -> dict[str, str]:

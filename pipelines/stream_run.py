@@ -29,6 +29,7 @@ from kafka.errors import KafkaError
 from connectors.kafka_source import stop_reading
 from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LedgerTable
+from connectors.stream_ledger import recorded
 from pipelines.batch_run import refuse_unless_free
 from pipelines.options import StreamOptions
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
@@ -54,11 +55,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a stream is doing: records that are committed since it started, and those left to read."""
+    """What a stream is doing: offsets committed since it started, offsets left to read, and records by door."""
 
     seconds: float
     committed: int
     lag: int
+    written: int
+    duplicate: int
+    dead_letter: int
 
 
 def run_stream(
@@ -79,9 +83,8 @@ def run_stream(
         with Heartbeat(leases, prepared.lease_names, run.token):
             prepared = with_buckets(prepared, streams.buckets)
             resolve_starts(prepared, streams.start_from, log)
-            log(
-                f"run {run.run_id}: {', '.join(f'{topic} into {name}' for topic, name in prepared.stream.topics.items())}"
-            )
+            ways = [f"{topic} into {name}" for topic, name in prepared.stream.topics.items()]
+            log(f"run {run.run_id}: {', '.join(ways)}")
             watch = _Watch(prepared, streams.stop_when_idle, stop, show)
             why = _attempts(prepared, options, streams.max_restarts, watch, log)
     state = State.FAILED if why else State.DONE
@@ -157,7 +160,10 @@ class _Watch:
         except KafkaError as error:  # the broker is away: the job waits for it too
             logger.info("no answer from Kafka: %s", error)
             return False
-        self._show(Status(now - self._began, committed - self._start, lag))
+        doors = recorded(self._prepared.stream.destination.run.run_id)
+        self._show(
+            Status(now - self._began, committed - self._start, lag, doors.written, doors.duplicate, doors.dead_letter)
+        )
         if lag:
             self._idle_since = now
         return self._idle_seconds is not None and now - self._idle_since >= self._idle_seconds
@@ -201,7 +207,7 @@ def _failure(result: PipelineResult) -> str | None:
             return None
         result.wait_until_finish()
     except RpcError as error:
-        return f"the runner is gone ({getattr(error, 'details', lambda: error)()})"
+        return f"the runner is gone ({str(error).splitlines()[0]})"
     except Exception as error:
         logger.debug("the job failed", exc_info=True)
         return _cause(str(error))
