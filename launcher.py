@@ -130,6 +130,7 @@ def _stream(argv: list[str]) -> int:
     from operations.stream_status import shown
     from pipelines.batch_run import EXIT_CODES, as_json
     from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+    from pipelines.runners import stream_defaults
     from pipelines.stream_run import run_stream
     from transforms.ledger import State
 
@@ -140,6 +141,7 @@ def _stream(argv: list[str]) -> int:
     ours = options.view_as(OperationsOptions)
     runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
     with _cloud(ours.local, Path(ours.local_dir), STREAM_SERVICES), _engines(ours.local, runner) as added:
+        added += stream_defaults(runner, argv)
         if added:
             options = PipelineOptions([*added, "--runner", str(runner), *argv])
             ours = options.view_as(OperationsOptions)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import Misuse
+from pipelines.runners import FLINK_OPTIONS
 
 __all__ = ["OperationsOptions", "PipelineArguments", "StreamOptions", "beam_arguments", "check_known"]
 
@@ -80,7 +81,9 @@ def beam_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_known(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
     """Misuse for the first option in `argv` that `parser` does not know."""
-    _, unknown = parser.parse_known_args(list(argv))
+    found, unknown = parser.parse_known_args(list(argv))
+    if getattr(found, "runner", None) == "FlinkRunner":
+        unknown = _without_flinks(unknown)
     if not unknown:
         return
     name = unknown[0].split("=", 1)[0]
@@ -89,3 +92,18 @@ def check_known(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
     if not name.startswith("-"):
         raise Misuse(f"unexpected argument {name!r}")
     raise Misuse(f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _without_flinks(arguments: Sequence[str]) -> list[str]:
+    """The arguments without the options of Flink's job server and their values."""
+    left: list[str] = []
+    value_follows = False
+    for argument in arguments:
+        name, equals, _ = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in FLINK_OPTIONS:
+            value_follows = not equals
+        elif value_follows and not argument.startswith("-"):
+            value_follows = False
+        else:
+            left.append(argument)
+    return left
