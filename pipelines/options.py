@@ -19,7 +19,7 @@ class OperationsOptions(PipelineOptions):
     """What the pipelines of this project take besides Beam's own options."""
 
     @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+    def _add_argparse_args(cls, parser: argparse._ActionsContainer) -> None:
         add = parser.add_argument  # types that the job API can carry: no Path
         add("--pipeline", choices=["batch", "stream"], help="the pipeline, for callers that pass options only")
         add("--input", help="folder of raw files: gs://BUCKET/raw, or a local one")
@@ -27,14 +27,17 @@ class OperationsOptions(PipelineOptions):
         add("--contracts", help="folder or glob of *.odcs.yaml, local or gs://, in place of the shipped ones")
         add("--location", help="BigQuery location of all data sets, for example EU")
         add("--dataset", help="data set of the tables; default: what each contract says")
-        add("--operations_dataset", default="pipeline_operations", help="data set of ledger, dead letters, leases")
+        add(
+            "--operations_dataset", default="pipeline_operations",
+            help="data set of what the pipelines keep: ledger, dead letters, leases (pipeline_operations)",
+        )  # fmt: skip
         add("--processed", help="folder for Parquet files, gs:// unless --local")
         add("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
         add("--run_id", help="name of the run; the same name again goes on with the same run")
         add("--only_new", action="store_true", help="skip files that the ledger shows as loaded")
         add("--keep_duplicates", action="store_true", help="keep duplicates as dead letters, for audit")
-        add("--max_dead_letter_ratio", type=float, default=0.2, help="above it no table is loaded (exit code 4)")
-        add("--max_record_bytes", type=int, default=10_000_000, help="a larger record is a dead letter")
+        add("--max_dead_letter_ratio", type=float, default=0.2, help="above it no table is loaded (0.2)")
+        add("--max_record_bytes", type=int, default=10_000_000, help="a larger record is a dead letter (10 MB)")
         add("--summary", help="write what happened as JSON to this file, local or gs://")
         add("--local", action="store_true", help="use servers on this machine in place of Google's")
         add("--local_dir", default=".local", help="where their data is (default .local)")
@@ -44,7 +47,7 @@ class StreamOptions(PipelineOptions):
     """What a stream takes besides OperationsOptions; `--bootstrap_servers` is an option of Beam's own."""
 
     @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+    def _add_argparse_args(cls, parser: argparse._ActionsContainer) -> None:
         add = parser.add_argument
         add("--topic", action="append", help="TOPIC=TABLE, repeatable; default: user-events=user_events_streaming")
         add("--group_id", help="consumer group whose offsets say what is done; default: shop-pipeline")
