@@ -297,6 +297,9 @@ MISUSES = {
         [],
         "construct 'name' 'x` (a INT64); DROP TABLE y; --' is not a name",
     ),
+    "a contract that is no UTF-8": ("# größe\n", [], "readings.odcs.yaml: not readable: byte "),
+    "a contract that is not there": ("", ["--contracts=gs://nowhere/x.yaml"], "there is no file gs://nowhere/x.yaml"),
+    "a folder of contracts that is not there": ("", ["--contracts=/nowhere"], "there is no folder /nowhere"),
     "a contract that is no YAML": ("\t: [", [], "readings.odcs.yaml: not readable as YAML: line"),
 }  # fmt: skip
 
@@ -306,7 +309,7 @@ def test_misuse_is_one_line_and_starts_nothing(case: str, cloud: Cloud, tmp_path
     added, arguments, said = MISUSES[case]
     for name in ("contracts", "raw"):
         (tmp_path / name).mkdir()
-    (tmp_path / "contracts/readings.odcs.yaml").write_text(CONTRACT + added)
+    (tmp_path / "contracts/readings.odcs.yaml").write_text(CONTRACT + added, encoding="latin-1")
     (tmp_path / "raw/other.csv").write_bytes(HEADER)
     before = [dataset.dataset_id for dataset in Warehouse("local-project", "US").client.list_datasets()]
     done = cloud.launch(
