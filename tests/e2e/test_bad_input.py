@@ -14,6 +14,7 @@ import pytest
 
 from connectors.warehouse import Warehouse
 from contracts.odcs import load
+from launcher import main
 from pipelines.replay import decode_again
 from tests.e2e.clouds import Cloud
 
@@ -305,19 +306,22 @@ MISUSES = {
 
 
 @pytest.mark.parametrize("case", MISUSES)
-def test_misuse_is_one_line_and_starts_nothing(case: str, cloud: Cloud, tmp_path: Path) -> None:
+def test_misuse_is_one_line_and_starts_nothing(
+    case: str, cloud: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     added, arguments, said = MISUSES[case]
     for name in ("contracts", "raw"):
         (tmp_path / name).mkdir()
     (tmp_path / "contracts/readings.odcs.yaml").write_text(CONTRACT + added, encoding="latin-1")
     (tmp_path / "raw/other.csv").write_bytes(HEADER)
     before = [dataset.dataset_id for dataset in Warehouse("local-project", "US").client.list_datasets()]
-    done = cloud.launch(
-        "batch", "--local", f"--input={tmp_path / 'raw'}", f"--contracts={tmp_path / 'contracts'}",
-        "--operations_dataset=untouched", *arguments, code=2,
-    )  # fmt: skip
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    code = main([
+        "batch", "--local", f"--local_dir={cloud.directory}", f"--input={tmp_path / 'raw'}",
+        f"--contracts={tmp_path / 'contracts'}", "--operations_dataset=untouched", *arguments,
+    ])  # fmt: skip
+    output = capsys.readouterr()
+    assert (code, output.out) == (2, "")
+    (error,) = [line for line in output.err.splitlines() if line.startswith("error: ")]
     assert said in error
-    assert done.stdout == ""
     after = [dataset.dataset_id for dataset in Warehouse("local-project", "US").client.list_datasets()]
     assert after == before
