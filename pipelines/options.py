@@ -81,14 +81,37 @@ def beam_arguments(parser: argparse.ArgumentParser) -> None:
             options._add_argparse_args(parser)  # type: ignore[arg-type]  # Beam's parser only adds formatting
 
 
+_FLINK = """
+    allow_non_restored_state attached_mode auto_balance_write_files_sharding_enabled auto_watermark_interval
+    checkpoint_timeout_millis checkpointing_interval checkpointing_mode disable_metrics enable_stable_input_drain
+    execution_mode_for_batch execution_retry_delay externalized_checkpoints_enabled fail_on_checkpointing_errors
+    faster_copy file_input_split_max_size_m_b finish_bundle_before_checkpointing flink_conf_dir
+    force_slot_sharing_group force_unaligned_checkpoint_enabled job_check_interval_in_secs latency_tracking_interval
+    max_bundle_size max_bundle_time_mills min_pause_between_checkpoints num_concurrent_checkpoints
+    number_of_execution_retries object_reuse operator_chaining re_iterable_group_by_key_result
+    report_checkpoint_duration retain_externalized_checkpoints_on_cancellation savepoint_path
+    shutdown_sources_after_idle_ms state_backend state_backend_factory state_backend_storage_path
+    unaligned_checkpoint_enabled use_data_stream_for_batch
+"""
+FLINK_OPTIONS = _FLINK.split()
+"""What only Flink's job service knows, as it names them (FlinkPipelineOptions of Beam 2.70, in snake_case)."""
+
+
 def check_known(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Misuse for the first option in `argv` that `parser` does not know."""
+    """Misuse for the first option in `argv` that neither `parser` nor the job service of the runner knows."""
+    given, _ = parser.parse_known_args(list(argv))
+    flink = given.runner == "FlinkRunner"
+    if flink:
+        for name in FLINK_OPTIONS:
+            parser.add_argument(f"--{name}", nargs="?")
     _, unknown = parser.parse_known_args(list(argv))
     if not unknown:
         return
     name = unknown[0].split("=", 1)[0]
-    known = [option for action in parser._actions for option in action.option_strings]
-    near = difflib.get_close_matches(name.replace("-", "_").replace("__", "--", 1), known, 1)
     if not name.startswith("-"):
         raise Misuse(f"unexpected argument {name!r}")
+    if name.removeprefix("--") in FLINK_OPTIONS:
+        raise Misuse(f"{name} is an option of FlinkRunner, not of {given.runner or 'DirectRunner'}")
+    known = [option for action in parser._actions for option in action.option_strings]
+    near = difflib.get_close_matches(name.replace("-", "_").replace("__", "--", 1), known, 1)
     raise Misuse(f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else ""))
