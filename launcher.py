@@ -93,14 +93,15 @@ def _batch(argv: list[str]) -> int:
     from operations.progress import shown
     from operations.report import print_summary
     from pipelines.batch_run import EXIT_CODES, as_json, run_batch
+    from pipelines.help import pipeline_help
     from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
     from transforms.ledger import State
 
+    if "--help" in argv or "-h" in argv:
+        print(pipeline_help("batch"))
+        return 0
     parser = PipelineArguments(prog="launcher.py batch", conflict_handler="resolve", allow_abbrev=False)
     beam_arguments(parser)
-    if "--help" in argv or "-h" in argv:
-        _help("batch", OperationsOptions._add_argparse_args, "the options of Beam and its runners are taken too")
-        return 0
     check_known(argv, parser)
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
@@ -129,11 +130,15 @@ def _stream(argv: list[str]) -> int:
     from operations.report import print_summary
     from operations.stream_status import shown
     from pipelines.batch_run import EXIT_CODES, as_json
+    from pipelines.help import pipeline_help
     from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
     from pipelines.runners import stream_defaults
     from pipelines.stream_run import run_stream
     from transforms.ledger import State
 
+    if "--help" in argv or "-h" in argv:
+        print(pipeline_help("stream"))
+        return 0
     parser = PipelineArguments(prog="launcher.py stream", conflict_handler="resolve", allow_abbrev=False)
     beam_arguments(parser)
     check_known(argv, parser)
@@ -165,7 +170,7 @@ def _demo(argv: list[str]) -> int:
     from operations.demo import NEXT, QUERIES, SIZES
     from operations.report import print_rows
 
-    parser = _parser("demo", "The whole way on this machine: dirty files, a run, three questions to the warehouse.")
+    parser = _parser("demo", "The whole way on this machine: dirty files, a run, three questions.", "")
     parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where the local cloud's data is")
     arguments = parser.parse_args(argv)
     folder = str(arguments.local_dir)
@@ -185,7 +190,9 @@ def _generate(argv: list[str]) -> int:
     from operations.generate import generate
 
     parser = _parser(
-        "generate", "Raw files as the shop makes them, dirty on purpose, and a manifest of what is in them."
+        "generate",
+        "Raw files as the shop makes them, dirty on purpose, and a manifest of what is in them.",
+        "--output gs://ecommerce-data-lake/raw --local\n--output MY_FOLDER --customers 50 --dirty 0.1 --seed 7",
     )
     parser.add_argument("--output", required=True, help="folder: gs://BUCKET/raw or a local one")
     for name, size in (("customers", 1000), ("products", 500), ("transactions", 10_000), ("events", 15_000)):
@@ -219,7 +226,10 @@ def _setup(argv: list[str]) -> int:
     from operations.setup import setup, statements
     from pipelines.preflight import load_contracts
 
-    parser = _parser("setup", "Make bucket, data sets and tables from the contracts; safe to run twice.")
+    parser = _parser(
+        "setup", "Make bucket, data sets and tables from the contracts; safe to run twice.",
+        "--bucket gs://B --create_bucket --project P --location EU\n--dry_run --project P --location EU",
+    )  # fmt: skip
     parser.add_argument("--bucket", help="gs://BUCKET")
     parser.add_argument("--create_bucket", action="store_true", help="make the bucket if it is absent")
     parser.add_argument("--contracts", help="folder or glob of *.odcs.yaml in place of the shipped ones")
@@ -249,7 +259,10 @@ def _query(argv: list[str]) -> int:
     from connectors.warehouse import Warehouse
     from operations.query import FORMATS, query
 
-    parser = _parser("query", "Ask the warehouse.")
+    parser = _parser(
+        "query", "Ask the warehouse.",
+        '"SELECT * FROM pipeline_operations.ledger_current" --local\n"SELECT 1" --format csv --project P --location EU',
+    )  # fmt: skip
     parser.add_argument("sql", help="a statement in GoogleSQL")
     parser.add_argument("--format", choices=FORMATS, default="table")
     _add_place(parser)
@@ -263,7 +276,7 @@ def _query(argv: list[str]) -> int:
 def _local(argv: list[str]) -> int:
     from local import services
 
-    parser = _parser("local", "Keep the local cloud running between commands.")
+    parser = _parser("local", "Keep the local cloud running between commands.", "up\nstatus --format json\ndown")
     parser.add_argument("action", choices=("up", "down", "status"))
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where its data is (default .local)")
@@ -325,16 +338,14 @@ def _failures_explained() -> Iterator[None]:
         raise Misuse(str(error)) from None
 
 
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
+def _parser(command: str, description: str, examples: str) -> argparse.ArgumentParser:
     from pipelines.options import PipelineArguments
 
-    return PipelineArguments(prog=f"launcher.py {command}", description=description, allow_abbrev=False)
-
-
-def _help(command: str, add: Callable[[argparse.ArgumentParser], None], note: str) -> None:
-    parser = argparse.ArgumentParser(prog=f"launcher.py {command}", epilog=note, add_help=False)
-    add(parser)
-    parser.print_help()
+    lines = "\n".join(f"  python launcher.py {command} {line}".rstrip() for line in examples.split("\n"))
+    return PipelineArguments(
+        prog=f"launcher.py {command}", description=description, epilog=f"examples:\n{lines}", allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
 
 
 def _add_local(parser: argparse.ArgumentParser) -> None:

@@ -190,7 +190,7 @@ class Merge(beam.DoFn):
         holder = leases.take(f"{dataset}.{table.name}", run.run_id, run.token)
         if holder:
             self._stop(f"table {dataset}.{table.name} is being written by run {holder.run_id}")
-        with Heartbeat(leases, [f"{dataset}.{table.name}"], run.token):
+        with Heartbeat(leases, [f"{dataset}.{table.name}"], run.token, release=False):  # the run's, until Close
             newer = target.ledger.newer_run(table.name, run)
             if newer and table.disposition is not WriteDisposition.APPEND:
                 self._stop(f"run {newer} has written {dataset}.{table.name} since this run began: start a new run")
@@ -232,7 +232,8 @@ class Merge(beam.DoFn):
 
 
 class Close(beam.DoFn):
-    """All TableDone of a run -> the line that says it is done; what failed attempts left behind is removed."""
+    """All TableDone of a run -> the line that says it is done; what failed attempts left behind is removed, and the
+    leases are given back."""
 
     def __init__(self, target: Target, storage: Storage) -> None:
         self._target = target
@@ -258,6 +259,7 @@ class Close(beam.DoFn):
             target.ledger.record_end(run, State.LEDGER_BROKEN, {**detail, "why": why})
             raise RunStopped(why)
         target.ledger.record_end(run, State.DONE, detail)
+        Leases(target.warehouse, run.operations_dataset).release(detail["tables"], run.token)
         yield run.run_id
 
     def _sweep(self, folder: str, keep: tuple[str, ...]) -> None:

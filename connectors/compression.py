@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
 from backports import zstd
@@ -31,7 +31,6 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
-        self._error: zlib.error | None = None
 
     @property
     def eof(self) -> bool:
@@ -42,45 +41,39 @@ class _Gzip:
         return self._inflate.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        if self._error:
-            raise self._error
-        data = self._inflate.unconsumed_tail + data
-        before = self._inflate.copy()
-        try:
-            return self._inflate.decompress(data, max_length)
-        except zlib.error as error:  # which keeps back what this call had read before the damage
-            self._error = error
-        read = bytearray()
-        try:
-            for at in range(len(data)):
-                read += before.decompress(data[at : at + 1])
-        except zlib.error as error:
-            if not read:
-                raise error from None
-        return bytes(read)
+        return self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
 
 
 def decompress(stream: BinaryIO, compression: str) -> Iterator[bytes]:
     """Pieces of at most 4 MB of what `stream` holds under `compression` ('gz', 'zst' or '' for none).
 
-    Several members or frames behind one another are one stream. Damaged where the data ends too early or is
-    none; all that could be read comes first.
+    `stream` is seekable and at its beginning. Several members or frames behind one another are one stream. Damaged
+    where the data ends too early or is none; all that could be read comes first.
     """
     if not compression:
         while piece := stream.read(PIECE):
             yield piece
         return
-    make = _Gzip if compression == "gz" else zstd.ZstdDecompressor
+    make: Callable[[], _Decompressor] = _Gzip if compression == "gz" else zstd.ZstdDecompressor
     member: _Decompressor | None = None
     data = b""
+    end = start = given = 0
+    """Of `data` the end in the file; of the member the start in the file, and how much of it is given out."""
     while True:
         if not data:
             data = stream.read(COMPRESSED_PIECE)
+            end += len(data)
         if not data:
             break
         if member is None:
-            member = make()
-        yield from _member(member, data)
+            member, start, given = make(), end - len(data), 0
+        try:
+            for piece in _pieces(member, data):
+                given += len(piece)
+                yield piece
+        except (zlib.error, zstd.ZstdError) as error:
+            yield from _up_to_the_damage(stream, make(), start, end - len(data), given)
+            raise Damaged(str(error)) from None
         data = b""
         if member.eof:
             data, member = member.unused_data, None
@@ -89,14 +82,33 @@ def decompress(stream: BinaryIO, compression: str) -> Iterator[bytes]:
         raise Damaged(f"the {compression} data ends too early")
 
 
-def _member(member: _Decompressor, data: bytes) -> Iterator[bytes]:
+def _pieces(member: _Decompressor, data: bytes) -> Iterator[bytes]:
     while True:
-        try:
-            piece = member.decompress(data, PIECE)
-        except (zlib.error, zstd.ZstdError) as error:
-            raise Damaged(str(error)) from None
+        piece = member.decompress(data, PIECE)
         data = b""
         if piece:
             yield piece
         if member.eof or len(piece) < PIECE:
             return
+
+
+def _up_to_the_damage(stream: BinaryIO, member: _Decompressor, start: int, damaged: int, given: int) -> Iterator[bytes]:
+    """What a call that failed had read before the damage, and kept back: the member is read again, from the piece at
+    `damaged` on byte by byte. `given` bytes of it are out already."""
+    stream.seek(start)
+    while start < damaged:
+        data = stream.read(min(COMPRESSED_PIECE, damaged - start))
+        start += len(data)
+        given -= sum(map(len, _pieces(member, data)))
+    read = bytearray()
+    try:
+        for byte in stream.read(COMPRESSED_PIECE):
+            read += member.decompress(bytes([byte]), PIECE)
+            if len(read) - given >= PIECE:
+                yield bytes(read[given:])
+                read.clear()
+                given = 0
+    except (zlib.error, zstd.ZstdError):
+        pass
+    if len(read) > given:
+        yield bytes(read[given:])

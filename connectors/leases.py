@@ -130,10 +130,11 @@ class Leases:
 
 
 class Heartbeat:
-    """Keeps leases alive in a thread of its own while a `with` block runs, and gives them back at its end."""
+    """Keeps leases alive in a thread of its own while a `with` block runs, and, unless told otherwise, gives them back
+    at its end."""
 
-    def __init__(self, leases: Leases, tables: Sequence[str], token: str) -> None:
-        self._leases, self._tables, self._token = leases, tables, token
+    def __init__(self, leases: Leases, tables: Sequence[str], token: str, release: bool = True) -> None:
+        self._leases, self._tables, self._token, self._release = leases, tables, token, release
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
 
@@ -144,7 +145,8 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._leases.release(self._tables, self._token)
+        if self._release:
+            self._leases.release(self._tables, self._token)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

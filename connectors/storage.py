@@ -86,7 +86,8 @@ class Storage:
                 bucket, name = split_uri(uri)
                 blob = self.client.bucket(bucket).blob(name, generation=generation)
                 stream = cast(BinaryIO, blob.open("rb", chunk_size=READ_CHUNK))
-                stream.read(0)
+                stream.read(1)  # the first byte is the first that is asked for
+                stream.seek(0)
                 return stream
             if generation is not None and os.stat(uri).st_mtime_ns != generation:
                 raise FileChanged(f"{uri} was changed while the run was reading it")

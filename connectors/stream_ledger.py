@@ -44,7 +44,7 @@ def recorded(run_id: str) -> Tally:
 
 
 class StreamLedger:
-    """Appends lines by the default stream: one that is in twice counts once, see ledger_table.CURRENT. It pickles."""
+    """Appends lines by the default stream: one that is in twice counts once, by its view. It pickles."""
 
     def __init__(self, run: Run, topics: dict[str, str], deadline_seconds: float) -> None:
         """`topics` maps a topic to its table."""

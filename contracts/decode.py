@@ -25,6 +25,7 @@ import xxhash
 
 from contracts.columns import polars_type, read_column, rules, series_of
 from contracts.csv_rows import CsvHeader, parse_rows, texts_of
+from contracts.derived import WIDENED
 from contracts.envelope import envelope_attributes
 from contracts.judge import Judge
 from contracts.refusal import ErrorCode, NotClean, Refusal
@@ -204,7 +205,7 @@ class Decoder:
         """The frame with its derived columns, all in the contract's order. PolarsError where a value cannot be."""
         wide = frame.with_columns(pl.col(pl.Int64).cast(pl.Int128))  # 64 bits would wrap in silence
         computed = [
-            (wide if column.kind is Kind.INTEGER else frame)
+            (wide if column.kind in WIDENED else frame)
             .select(self._expressions[column.name].cast(polars_type(column), strict=True).alias(column.name))
             .to_series()
             for column in self.table.derived_columns

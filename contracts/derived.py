@@ -33,6 +33,9 @@ RESULTS: dict[Kind, tuple[type[pl.DataType], ...]] = {
 }
 """Types of result that a column takes as they are: money never comes from a binary float."""
 
+WIDENED = (Kind.INTEGER, Kind.NUMERIC, Kind.FLOAT)
+"""Kinds whose expressions see integers with 128 bits: with 64 a product of two would wrap in silence."""
+
 
 def check_expression(table: Table, column: Column) -> str:
     """What is wrong with `column.derived`, to be put behind "construct 'transformLogic'"; empty if nothing is."""
@@ -58,6 +61,8 @@ def check_expression(table: Table, column: Column) -> str:
     empty = pl.DataFrame(arrow_schema(table).empty_table().select(columns))
     try:
         result = empty.select(expression.alias(column.name)).schema[column.name]
+        if column.kind in WIDENED:
+            empty.with_columns(pl.col(pl.Int64).cast(pl.Int128)).select(expression)
         if any(_spans_rows(part, empty) for part in _parts(expression, dict(empty.schema))):
             return "spans rows (an aggregate or an unnesting): a derived column is computed from its own row"
     except Exception as error:

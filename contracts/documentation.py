@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from contracts.odcs import shipped
 from contracts.table import Column, Table
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "tables"]
+
+HEAD = """# The shipped tables
+
+From `contracts/*.odcs.yaml`, by `python -m contracts.documentation`. Every table has lineage columns too: `_source`,
+`_position`, `_hash`, `_run_id`, `_ingested_at`.
+
+"""
+
+
+def tables() -> str:
+    """The shipped tables, as docs/tables.md has them."""
+    return HEAD + "\n".join(map(markdown, shipped().values()))
 
 
 def markdown(table: Table) -> str:
@@ -67,3 +80,7 @@ def _rules(column: Column) -> Iterator[str]:
 
 def _names(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+if __name__ == "__main__":
+    print(tables(), end="")

@@ -30,6 +30,8 @@ TABLE_COLUMN = (
     *("primaryKey", "primaryKeyPosition", "unique", "partitioned", "partitionKeyPosition", "transformLogic"),
 )
 """What only a column of the table itself can have, not a field inside a RECORD."""
+ITEM = ("name", "description", "required")
+"""What an array's items can have besides VALUE."""
 
 QUALITY_TEXT = (
     *("id", "type", "name", "description", "dimension", "method", "severity", "businessImpact", "unit"),
@@ -164,7 +166,7 @@ def _array(place: Place, raw: Mapping[str, Any], name: str, depth: int) -> Colum
         if raw.get(misplaced):
             raise place.error(misplaced, "belongs into items")
     inside = place.inside("items")
-    check_keys(inside, items, SchemaProperty, (*INFORMATIONAL, *VALUE, "name", "description", "required"))
+    check_keys(inside, items, SchemaProperty, (*INFORMATIONAL, *VALUE, *ITEM))
     element = _value(inside, items, name, depth)
     physical = str(raw.get("physicalType") or "")
     inner = re.fullmatch(r"ARRAY\s*<(.+)>", physical.strip(), re.IGNORECASE)

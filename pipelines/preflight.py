@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from google.api_core.exceptions import NotFound
 
@@ -17,7 +16,7 @@ from connectors.files import InputFile, belonging
 from connectors.leases import Holder
 from connectors.ledger_table import INPUT, RUN, LedgerTable
 from connectors.operations_dataset import ensure_operations
-from connectors.storage import Storage, join, split_uri
+from connectors.storage import FileChanged, Storage, join, split_uri
 from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
 from contracts.odcs import load, shipped
@@ -43,20 +42,31 @@ class Prepared:
 
 
 def load_contracts(storage: Storage, where: str | None) -> dict[str, Table]:
-    """The contracts of a folder or glob, or the shipped ones."""
+    """The contracts of a folder, a glob or one file, or the shipped ones."""
     if where is None:
         return shipped()
+    if "*" not in where and where.endswith((".yaml", ".yml")):
+        return load([_contract(storage, where)])
     folder, _, pattern = where.rpartition("/") if "*" in where else (where, "", "*.odcs.yaml")
     folder = folder or "."
-    if not folder.startswith("gs://") and Path(folder).is_file():
-        return load([(Path(folder).name, Path(folder).read_text(encoding="utf-8"))])
     try:
         found = [file.uri for file in storage.list(folder) if fnmatch.fnmatch(file.uri.rsplit("/", 1)[-1], pattern)]
     except NotFound:
         raise Misuse(f"--contracts: there is no folder {folder}") from None
     if not found:
         raise Misuse(f"--contracts: no {pattern} in {folder}")
-    return load([(uri.rsplit("/", 1)[-1], storage.read(uri).decode()) for uri in found])
+    return load([_contract(storage, uri) for uri in found])
+
+
+def _contract(storage: Storage, uri: str) -> tuple[str, str]:
+    """A contract's file name and text."""
+    name = uri.rsplit("/", 1)[-1]
+    try:
+        return name, storage.read(uri).decode()
+    except FileChanged:
+        raise Misuse(f"--contracts: there is no file {uri}") from None
+    except UnicodeDecodeError as error:
+        raise Misuse(f"{name}: not readable: byte {error.start} is not UTF-8") from None
 
 
 def prepare(options: OperationsOptions, project: str | None, log: Callable[[str], None]) -> Prepared:

@@ -1,23 +1,8 @@
-"""What the runners take that Beam's Python half does not know, and what a stream needs of them unless told otherwise."""
+"""What a stream needs of its runner unless it is told otherwise."""
 
 from __future__ import annotations
 
-__all__ = ["FLINK_OPTIONS", "stream_defaults"]
-
-FLINK_OPTIONS = frozenset(
-    """
-allow_non_restored_state attached_mode auto_watermark_interval checkpoint_timeout_millis checkpointing_interval
-checkpointing_mode disable_metrics enable_stable_input_drain execution_mode_for_batch execution_retry_delay
-externalized_checkpoints_enabled fail_on_checkpointing_errors fasterxml_copy file_inputs_split_in_memory
-finish_bundle_before_checkpointing flink_conf_dir force_slot_sharing_group job_check_interval_in_secs
-latency_tracking_interval max_bundle_size max_bundle_time_mills min_pause_between_checkpoints
-num_concurrent_checkpoints number_of_execution_retries object_reuse operator_chaining
-re_iterable_group_by_key_result report_checkpoint_duration retain_externalized_checkpoints_on_cancellation
-savepoint_path shutdown_sources_after_idle_ms state_backend state_backend_factory state_backend_storage_path
-unaligned_checkpoint_enabled use_data_stream_for_batch
-""".split()
-)
-"""Options of Beam's FlinkPipelineOptions (Java): they reach the job server as they stand."""
+__all__ = ["stream_defaults"]
 
 STREAM_DEFAULTS = {
     # The default interval is never: then nothing of the job is kept when a task manager is lost.

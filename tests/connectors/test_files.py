@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -138,11 +139,27 @@ def test_a_truncated_file_gives_its_beginning_and_one_dead_letter(compression: s
     assert most > 300 or compression == "zst"
 
 
-def test_a_bad_byte_in_gzip_keeps_what_came_before_it() -> None:
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_a_bad_byte_costs_nothing_that_came_before_it(compression: str) -> None:
+    chance = random.Random(3)
+    large = b"".join(b'{"id":"%d","x":%d}\n' % (number, chance.getrandbits(60)) for number in range(200_000))
+    data = COMPRESS[compression](large)
+    for share in (0.001, 0.3, 0.7, 0.99):
+        at = int(len(data) * share)
+        before = records(blocks(f"t.ndjson.{compression}", data[:at]))
+        # A bad byte may be read as another one first, and found out a little later.
+        broken = data[:at] + bytes([data[at] ^ 0xFF]) + b"\xff" * 50_000 + data[at + 50_001 :]
+        found = blocks(f"t.ndjson.{compression}", broken)
+        assert records(found)[: len(before)] == before
+        assert share < 0.1 or len(before) > 20_000
+        assert [letter.code.value for letter in refusals(found)][-1:] == ["invalid_encoding"]
+
+
+def test_a_wrong_checksum_in_gzip_keeps_every_record() -> None:
     data = bytearray(gzip.compress(NDJSON))
-    data[-6] ^= 0xFF  # the checksum: every record was read by then
+    data[-6] ^= 0xFF
     found = blocks("t.ndjson.gz", bytes(data))
-    assert records(found) == records(blocks("t.ndjson", NDJSON))
+    assert records(found) == records(blocks("t.ndjson.gz", gzip.compress(NDJSON)))
     assert [letter.code.value for letter in refusals(found)] == ["invalid_encoding"]
 
 

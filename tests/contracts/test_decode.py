@@ -323,6 +323,17 @@ def test_a_wrapped_integer_in_a_derived_column_is_refused() -> None:
     assert [(each.code.value, each.field) for each in decoded.refusals] == [(INVALID, "four")]
 
 
+@pytest.mark.parametrize("kind", [Kind.NUMERIC, Kind.FLOAT])
+def test_integers_inside_an_expression_do_not_wrap(kind: Kind) -> None:
+    expression = "n * m * price" if kind is Kind.NUMERIC else "n * m * rate"
+    of = table(
+        Column("n", Kind.INTEGER), Column("m", Kind.INTEGER), Column("price", Kind.NUMERIC), Column("rate", Kind.FLOAT),
+        Column("total", kind, derived=expression),
+    )  # fmt: skip
+    decoded = decode(of, b'{"id":"1","n":3000000000,"m":4000000000,"price":1.5,"rate":1.5}')
+    assert decoded.rows["total"].to_list() == [18_000_000_000_000_000_000]
+
+
 def test_a_derived_value_that_breaks_its_rule_is_refused() -> None:
     of = table(Column("n", Kind.INTEGER), Column("m", Kind.INTEGER, derived="n - 1", minimum=Decimal(0)))
     decoded = decode(of, b'{"id":"1","n":1}', b'{"id":"2","n":0}')

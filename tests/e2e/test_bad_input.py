@@ -14,6 +14,7 @@ import pytest
 
 from connectors.warehouse import Warehouse
 from contracts.odcs import load
+from launcher import main
 from pipelines.replay import decode_again
 from tests.e2e.clouds import Cloud
 
@@ -297,24 +298,30 @@ MISUSES = {
         [],
         "construct 'name' 'x` (a INT64); DROP TABLE y; --' is not a name",
     ),
+    "a contract that is no UTF-8": ("# größe\n", [], "readings.odcs.yaml: not readable: byte "),
+    "a contract that is not there": ("", ["--contracts=gs://nowhere/x.yaml"], "there is no file gs://nowhere/x.yaml"),
+    "a folder of contracts that is not there": ("", ["--contracts=/nowhere"], "there is no folder /nowhere"),
     "a contract that is no YAML": ("\t: [", [], "readings.odcs.yaml: not readable as YAML: line"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", MISUSES)
-def test_misuse_is_one_line_and_starts_nothing(case: str, cloud: Cloud, tmp_path: Path) -> None:
+def test_misuse_is_one_line_and_starts_nothing(
+    case: str, cloud: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     added, arguments, said = MISUSES[case]
     for name in ("contracts", "raw"):
         (tmp_path / name).mkdir()
-    (tmp_path / "contracts/readings.odcs.yaml").write_text(CONTRACT + added)
+    (tmp_path / "contracts/readings.odcs.yaml").write_text(CONTRACT + added, encoding="latin-1")
     (tmp_path / "raw/other.csv").write_bytes(HEADER)
     before = [dataset.dataset_id for dataset in Warehouse("local-project", "US").client.list_datasets()]
-    done = cloud.launch(
-        "batch", "--local", f"--input={tmp_path / 'raw'}", f"--contracts={tmp_path / 'contracts'}",
-        "--operations_dataset=untouched", *arguments, code=2,
-    )  # fmt: skip
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    code = main([
+        "batch", "--local", f"--local_dir={cloud.directory}", f"--input={tmp_path / 'raw'}",
+        f"--contracts={tmp_path / 'contracts'}", "--operations_dataset=untouched", *arguments,
+    ])  # fmt: skip
+    output = capsys.readouterr()
+    assert (code, output.out) == (2, "")
+    (error,) = [line for line in output.err.splitlines() if line.startswith("error: ")]
     assert said in error
-    assert done.stdout == ""
     after = [dataset.dataset_id for dataset in Warehouse("local-project", "US").client.list_datasets()]
     assert after == before

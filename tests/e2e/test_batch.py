@@ -17,7 +17,7 @@ from contracts.odcs import shipped
 from operations.demo import QUERIES, SIZES
 from pipelines.replay import decode_again
 from tests import oracle
-from tests.e2e.clouds import Cloud
+from tests.e2e.clouds import ROOT, Cloud
 
 pytestmark = pytest.mark.e2e
 RAW = "gs://ecommerce-data-lake/raw"
@@ -125,6 +125,13 @@ def test_the_demo_prints_the_ledger_and_the_answers(demo: str, expected: dict[st
     for (name, code), number in oracle.dead_letters(expected).items():
         assert [name, code, str(number)] in cells
     assert "Try next:" in demo
+
+
+def test_the_questions_of_the_documentation_are_answered(cloud: Cloud, first: dict[str, Any]) -> None:
+    questions = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/dead-letters.md").read_text(), re.DOTALL)
+    assert len(questions) == 3
+    for question in questions:
+        assert cloud.rows(question), question
 
 
 def test_the_same_run_again_changes_nothing(cloud: Cloud, run_id: str, first: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from connectors.leases import Leases
 from connectors.ledger_table import LedgerTable
 from connectors.parquet import WriteShards
 from connectors.storage import Storage
@@ -77,6 +78,32 @@ def test_a_lost_row_breaks_the_ledger_and_nothing_is_loaded(warehouse: Warehouse
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
 
 
+def start(raw: Path, *arguments: str, bigquery: str | None = None) -> subprocess.Popen[bytes]:
+    """A launcher that runs a batch over `raw`."""
+    Storage("local-project").client.create_bucket("bucket")
+    return subprocess.Popen(
+        [
+            *(sys.executable, "launcher.py", "batch", "--project=local-project", "--location=US", f"--input={raw}"),
+            *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters", *arguments),
+        ],
+        cwd=ROOT,
+        env={**os.environ, **({"BIGQUERY_EMULATOR_HOST": bigquery} if bigquery else {})},
+    )
+
+
+def test_the_lease_is_held_until_the_run_ends(warehouse: Warehouse, raw: Path) -> None:
+    leases = Leases(warehouse, "pipeline_operations")
+    with HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy:
+        proxy.hold(r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"run")(?=.*"value": ?"done")', after=False)
+        launcher = start(raw, "--runner=DirectRunner", "--run_id=holder", bigquery=proxy.address)
+        assert proxy.held.wait(60)
+        assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
+        assert [holder.run_id for holder in leases.holders(["ecommerce_data.customers"])] == ["holder"]
+        proxy.release()
+        assert launcher.wait(60) == 0
+    assert leases.holders(["ecommerce_data.customers"]) == []
+
+
 @contextmanager
 def job_service(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     """Beam's own job service, which runs on FnApiRunner what is submitted to it: a runner outside the launcher."""
@@ -111,21 +138,15 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
 
 def test_the_graph_finishes_without_its_launcher(warehouse: Warehouse, raw: Path, tmp_path: Path) -> None:
     """As on Dataflow: the launcher is killed before the first job of the load, and everything is done all the same."""
-    Storage("local-project").client.create_bucket("bucket")
     with (
         HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy,
         job_service(tmp_path, {"BIGQUERY_EMULATOR_HOST": proxy.address}) as endpoint,
     ):
         proxy.hold("dead_letters-load", after=False)
-        launcher = subprocess.Popen(
-            [
-                *(sys.executable, "launcher.py", "batch", "--runner=PortableRunner", f"--job_endpoint={endpoint}"),
-                *("--environment_type=beam:env:embedded_python:v1", "--run_id=left", f"--input={raw}"),
-                *("--project=local-project", "--location=US"),
-                *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters"),
-            ],
-            cwd=ROOT,
-        )
+        launcher = start(
+            raw, "--runner=PortableRunner", f"--job_endpoint={endpoint}", "--run_id=left",
+            "--environment_type=beam:env:embedded_python:v1",
+        )  # fmt: skip
         assert proxy.held.wait(60)
         assert launcher.poll() is None
         launcher.kill()
@@ -140,3 +161,4 @@ def test_the_graph_finishes_without_its_launcher(warehouse: Warehouse, raw: Path
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
     assert len(warehouse.query("SELECT 1 FROM pipeline_operations.dead_letters")) == 1
     assert warehouse.tables("pipeline_operations", "staging_") == []
+    assert Leases(warehouse, "pipeline_operations").holders(["ecommerce_data.customers"]) == []
