@@ -25,6 +25,7 @@ PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 SECRETS = ("ssl.key.password", "ssl.keystore.password", "password of sasl.jaas.config")
 REFERENCES = ("env:", "file:", "secret:")
+SERVER = re.compile(r"([^\s:/]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 JAAS = re.compile(r"\s*[\w.]+\s+required\b(?P<options>.*);\s*", re.DOTALL)
 JAAS_OPTION = re.compile(r"""(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s;]+))""")
 
@@ -56,15 +57,20 @@ class KafkaConfig:
         servers = bootstrap_servers or properties.get("bootstrap.servers")
         if not servers:
             raise Misuse("--bootstrap_servers is missing: HOST:PORT of a Kafka broker")
+        for server in servers.split(","):
+            if not SERVER.fullmatch(server):
+                raise Misuse(f"--bootstrap_servers: {server!r} is not HOST:PORT")
         config = cls(servers, {name: value for name, value in properties.items() if name != "bootstrap.servers"})
         config._translated(lambda name, value: _checked_reference(name, value))
         return config
 
     def settings(self, secrets: SecretManagerServiceClient | None = None) -> dict[str, object]:
         """kafka-python's settings, secrets looked up now: Misuse, by name, for one that is not there."""
-        return {"bootstrap_servers": self.bootstrap_servers.split(",")} | self._translated(
-            lambda name, value: _looked_up(name, value, secrets)
-        )
+        settings = self._translated(lambda name, value: _looked_up(name, value, secrets))
+        for file in (settings.get("ssl_cafile"), settings.get("ssl_certfile")):
+            if file is not None and not Path(str(file)).is_file():
+                raise Misuse(f"--kafka_config: there is no file {file}")
+        return {"bootstrap_servers": self.bootstrap_servers.split(",")} | settings
 
     def _translated(self, secret: Callable[[str, str], str]) -> dict[str, object]:
         settings: dict[str, object] = {}
