@@ -30,7 +30,7 @@ from contracts.errors import Misuse
 __all__ = ["admin", "consumer", "create_topics", "partitions", "producer", "refusals"]
 
 # At DEBUG kafka-python logs its requests: passwords too.
-logging.getLogger("kafka").setLevel(logging.INFO)
+logging.getLogger("kafka").setLevel(max(logging.INFO, logging.getLogger("kafka").level))
 
 Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
 REFUSED_CREDENTIALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.storage import FileChanged
 from contracts.errors import Misuse
 
 if TYPE_CHECKING:
@@ -47,13 +48,16 @@ class KafkaConfig:
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, bootstrap_servers: str | None, text: str | None) -> KafkaConfig:
-        """From `--bootstrap_servers`, which wins where both name them, and the text of `--kafka_config`.
+    def load(cls, bootstrap_servers: str | None, file: str | None, read: Callable[[str], bytes]) -> KafkaConfig:
+        """From `--bootstrap_servers`, which wins where both name them, and the file that `--kafka_config` names.
 
-        Raises Misuse for a property that the Python client has no word for, a value that it cannot take, a secret
-        that is not a reference, and where no server is named.
+        Raises Misuse for a file that cannot be read, a property that the Python client has no word for, a value that
+        it cannot take, a secret that is not a reference, and where no server is named.
         """
-        properties = parse_properties(text or "")
+        try:
+            properties = parse_properties(read(file).decode()) if file else {}
+        except (FileChanged, OSError, UnicodeDecodeError) as error:
+            raise Misuse(f"--kafka_config {file}: it cannot be read: {error}") from None
         servers = bootstrap_servers or properties.get("bootstrap.servers")
         if not servers:
             raise Misuse("--bootstrap_servers is missing: HOST:PORT of a Kafka broker")
