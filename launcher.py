@@ -5,6 +5,7 @@
   python launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \\
       --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
   python launcher.py generate --output gs://ecommerce-data-lake/raw --local     dirty files to try it on
+  python launcher.py produce --input gs://ecommerce-data-lake/raw/user_events.json --topic user-events --local
   python launcher.py setup --bucket gs://B --create_bucket --project P --location EU
   python launcher.py query "SELECT 1" --local
   python launcher.py local up | down | status
@@ -30,7 +31,7 @@ from rich.console import Console
 from contracts.errors import Misuse
 from local.service import PROJECT as LOCAL_PROJECT
 
-COMMANDS = ("batch", "stream", "demo", "generate", "setup", "query", "local")
+COMMANDS = ("batch", "stream", "demo", "generate", "produce", "setup", "query", "local")
 SERVICES = ("gcs", "bigquery")
 STREAM_SERVICES = (*SERVICES, "kafka")
 LOCAL_LOCATION = "US"
@@ -47,6 +48,7 @@ def log(message: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of its many lines is told in one
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _command(list(sys.argv[1:] if argv is None else argv))
@@ -78,8 +80,8 @@ def _command(argv: list[str]) -> int:
     else:
         argv = argv[1:]
     commands: dict[str, Callable[[list[str]], int]] = {
-        "batch": _batch, "stream": _stream, "demo": _demo, "generate": _generate, "setup": _setup, "query": _query,
-        "local": _local,
+        "batch": _batch, "stream": _stream, "demo": _demo, "generate": _generate, "produce": _produce,
+        "setup": _setup, "query": _query, "local": _local,
     }  # fmt: skip
     if name not in commands:
         raise Misuse(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
@@ -220,6 +222,40 @@ def _generate(argv: list[str]) -> int:
     return 0
 
 
+def _produce(argv: list[str]) -> int:
+    from connectors.kafka_config import KafkaConfig
+    from connectors.storage import Storage
+    from operations.dirty_stream import DirtyStream
+    from operations.produce import produce_file
+
+    parser = _parser("produce", "Send a file's records to a topic, keyed by customer_id, each once and for good.")
+    add = parser.add_argument
+    add("--input", required=True, help="file of JSON records, local or gs://: user_events.json, .ndjson.gz, .parquet")
+    add("--topic", required=True)
+    add("--bootstrap_servers", help="HOST:PORT,… of Kafka; with --local that of this machine")
+    add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
+    add("--create_topics", action="store_true", help="make the topic if it is absent")
+    add("--partitions", type=_at_least_one, default=4, help="of the topic that is made (default 4)")
+    add("--rate", type=_positive, help="records a second at most")
+    add("--limit", type=_at_least_one, help="records of the input at most")
+    add("--loop", action="store_true", help="send the file again and again, until Ctrl-C or --limit")
+    add("--dirty", type=float, nargs="?", const=0.03, default=0.0, metavar="SHARE",
+        help="mix in duplicates and defects of user_events (default 0.03 of what is sent)")  # fmt: skip
+    add("--manifest", help="write what was sent, by door and code, as JSON to this file, local or gs://")
+    add("--seed", type=int, default=1, help="the same seed mixes in the same")
+    _add_local(parser)
+    arguments = parser.parse_args(argv)
+    with _cloud(arguments.local, arguments.local_dir, STREAM_SERVICES):
+        storage = Storage(os.environ.get("GOOGLE_CLOUD_PROJECT"))
+        servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
+        return produce_file(
+            storage, KafkaConfig.load(servers, arguments.kafka_config, storage.read),
+            uri=arguments.input, topic=arguments.topic, rate=arguments.rate, limit=arguments.limit, loop=arguments.loop,
+            create_partitions=arguments.partitions if arguments.create_topics else None,
+            dirty=DirtyStream(arguments.dirty, arguments.seed), manifest=arguments.manifest, console=progress, log=log,
+        )  # fmt: skip
+
+
 def _setup(argv: list[str]) -> int:
     from connectors.storage import Storage
     from connectors.warehouse import Warehouse
@@ -346,6 +382,22 @@ def _parser(command: str, description: str, examples: str) -> argparse.ArgumentP
         prog=f"launcher.py {command}", description=description, epilog=f"examples:\n{lines}", allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
+    return number
 
 
 def _add_local(parser: argparse.ArgumentParser) -> None:

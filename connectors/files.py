@@ -131,8 +131,8 @@ def read_blocks(storage: Storage, part: FileRange, table: Table, limit: int) -> 
     PROGRESS.add(bytes=end - reached)
 
 
-def blocks_of(stream: BinaryIO, part: FileRange, table: Table, limit: int) -> Iterator[Block]:
-    """The blocks of a range of an open file; `stream` is seekable."""
+def blocks_of(stream: BinaryIO, part: FileRange, table: Table | None, limit: int) -> Iterator[Block]:
+    """The blocks of a range of an open file; `stream` is seekable. Only CSV asks for the table."""
     file = part.file
     if file.format == "parquet":
         yield from _parquet(file, stream, limit)
@@ -161,7 +161,7 @@ def _is_array(file: InputFile, head: bytes) -> bool:
     return file.format == "json" and head.removeprefix(BOM).lstrip().startswith(b"[")
 
 
-def _whole(file: InputFile, stream: BinaryIO, table: Table, limit: int) -> Iterator[Block]:
+def _whole(file: InputFile, stream: BinaryIO, table: Table | None, limit: int) -> Iterator[Block]:
     """A file from its beginning to its end, plain or compressed."""
     pieces = _pieces(stream, file.compression)
     try:
@@ -174,6 +174,7 @@ def _whole(file: InputFile, stream: BinaryIO, table: Table, limit: int) -> Itera
         start = len(BOM) if head.startswith(BOM) else 0
         pieces = chain([head[start:]], pieces)
         if file.format == "csv":
+            assert table is not None
             yield from _csv(file, pieces, CsvRecords(start, limit, table.csv), table)
         else:
             splitter: Splitter = JsonArray(start, limit) if _is_array(file, head) else Lines(start, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +100,8 @@ def _ready(ports: Ports) -> bool:
     from kafka.admin import KafkaAdminClient
     from kafka.errors import KafkaError
 
+    with socket.create_connection((HOST, ports["broker"]), timeout=1):
+        pass  # kafka-python makes a dozen lines of log of a port that is closed
     try:
         with KafkaAdminClient(bootstrap_servers=_bootstrap(ports), bootstrap_timeout_ms=500) as admin:
             return bool(admin.describe_cluster()["brokers"])

@@ -1,0 +1,200 @@
+"""`--kafka_config FILE`: Kafka's Java property names, translated for the Python client, secrets as references.
+
+A secret is never in the file: its value there is where it is, `env:NAME`, `file:PATH` or
+`secret:projects/P/secrets/S/versions/V` (Secret Manager). It is looked up where a client is made, and is shown by no
+repr, so that no log of a client's settings holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connectors.storage import FileChanged
+from contracts.errors import Misuse
+
+if TYPE_CHECKING:
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+__all__ = ["KafkaConfig", "Secret", "parse_properties"]
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+SECRETS = ("ssl.key.password", "ssl.keystore.password", "password of sasl.jaas.config")
+REFERENCES = ("env:", "file:", "secret:")
+SERVER = re.compile(r"([^\s:/]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+JAAS = re.compile(r"\s*[\w.]+\s+required\b(?P<options>.*);\s*", re.DOTALL)
+JAAS_OPTION = re.compile(r"""(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s;]+))""")
+
+
+class Secret(str):
+    """A text that repr does not show: kafka-python logs its settings."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[secret]'"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """Where Kafka is, and the file's properties as they stand: Java names, secrets as references."""
+
+    bootstrap_servers: str
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, bootstrap_servers: str | None, file: str | None, read: Callable[[str], bytes]) -> KafkaConfig:
+        """From `--bootstrap_servers`, which wins where both name them, and the file that `--kafka_config` names.
+
+        Raises Misuse for a file that cannot be read, a property that the Python client has no word for, a value that
+        it cannot take, a secret that is not a reference, and where no server is named.
+        """
+        try:
+            properties = parse_properties(read(file).decode()) if file else {}
+        except (FileChanged, OSError, UnicodeDecodeError) as error:
+            raise Misuse(f"--kafka_config {file}: it cannot be read: {error}") from None
+        servers = bootstrap_servers or properties.get("bootstrap.servers")
+        if not servers:
+            raise Misuse("--bootstrap_servers is missing: HOST:PORT of a Kafka broker")
+        for server in servers.split(","):
+            if not SERVER.fullmatch(server):
+                raise Misuse(f"--bootstrap_servers: {server!r} is not HOST:PORT")
+        config = cls(servers, {name: value for name, value in properties.items() if name != "bootstrap.servers"})
+        config._translated(lambda name, value: _checked_reference(name, value))
+        return config
+
+    def settings(self, secrets: SecretManagerServiceClient | None = None) -> dict[str, object]:
+        """kafka-python's settings, secrets looked up now: Misuse, by name, for one that is not there."""
+        settings = self._translated(lambda name, value: _looked_up(name, value, secrets))
+        for file in (settings.get("ssl_cafile"), settings.get("ssl_certfile")):
+            if file is not None and not Path(str(file)).is_file():
+                raise Misuse(f"--kafka_config: there is no file {file}")
+        return {"bootstrap_servers": self.bootstrap_servers.split(",")} | settings
+
+    def _translated(self, secret: Callable[[str, str], str]) -> dict[str, object]:
+        settings: dict[str, object] = {}
+        for name, value in self.properties.items():
+            if name not in TRANSLATIONS:
+                raise Misuse(f"--kafka_config: {name} is not supported; there are {', '.join(sorted(TRANSLATIONS))}")
+            settings |= TRANSLATIONS[name](name, value, secret)
+        if str(settings.get("security_protocol", "")).startswith("SASL") and "sasl_plain_username" not in settings:
+            raise Misuse("--kafka_config: security.protocol needs sasl.mechanism and sasl.jaas.config")
+        return settings
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """The entries of a Java .properties file: `name=value` or `name: value`, comments, lines joined by a backslash."""
+    found: dict[str, str] = {}
+    for line in re.sub(r"\\\r?\n\s*", "", text).splitlines():
+        line = line.strip()
+        if not line or line[0] in "#!":
+            continue
+        match = re.fullmatch(r"((?:[^\s=:\\]|\\.)+)\s*[=:\s]\s*(.*)", line)
+        if match is None:
+            raise Misuse(f"--kafka_config: {line.split()[0]!r} has no value")
+        found[_unescaped(match[1])] = _unescaped(match[2])
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda match: {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1]), text)
+
+
+def _checked_reference(name: str, value: str) -> str:
+    """The value, if it says where the secret is. It is not shown, since it may be the secret itself."""
+    if not value.startswith(REFERENCES):
+        raise Misuse(f"--kafka_config: {name} must be a reference: env:NAME, file:PATH or secret:projects/…")
+    return value
+
+
+def _looked_up(name: str, reference: str, secrets: SecretManagerServiceClient | None) -> str:
+    """The secret that is meant, or Misuse that says which one is not there."""
+    kind, _, where = reference.partition(":")
+    try:
+        if kind == "env":
+            return Secret(os.environ[where])
+        if kind == "file":
+            return Secret(Path(where).read_text().rstrip("\n"))
+        return _from_secret_manager(where, secrets)
+    except KeyError:
+        raise Misuse(f"--kafka_config: {name}: the environment has no {where}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(f"--kafka_config: {name}: {where} cannot be read: {error}") from None
+
+
+def _from_secret_manager(name: str, client: SecretManagerServiceClient | None) -> str:
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+    version = name if "/versions/" in name else f"{name}/versions/latest"
+    answer = (client or SecretManagerServiceClient()).access_secret_version(name=version, timeout=20)
+    return Secret(answer.payload.data.decode())
+
+
+Find = Callable[[str, str], str]
+Translation = Callable[[str, str, Find], dict[str, object]]
+
+
+def _text(setting: str) -> Translation:
+    return lambda name, value, find: {setting: value}
+
+
+def _number(setting: str) -> Translation:
+    def translate(name: str, value: str, find: Find) -> dict[str, object]:
+        if not value.isdecimal():
+            raise Misuse(f"--kafka_config: {name}={value}: give a whole number")
+        return {setting: int(value)}
+
+    return translate
+
+
+def _one_of(setting: str | None, values: tuple[str, ...]) -> Translation:
+    def translate(name: str, value: str, find: Find) -> dict[str, object]:
+        if value not in values:
+            raise Misuse(f"--kafka_config: {name}={value}: only {', '.join(map(repr, values))} can be had")
+        return {setting: value} if setting else {}
+
+    return translate
+
+
+def _secret(setting: str) -> Translation:
+    return lambda name, value, find: {setting: find(name, value)}
+
+
+def _jaas(name: str, value: str, find: Find) -> dict[str, object]:
+    """User and password out of `…LoginModule required username="…" password="…";`."""
+    match = JAAS.fullmatch(value)
+    options = {key: a or b or c for key, a, b, c in JAAS_OPTION.findall(match["options"])} if match else {}
+    if not {"username", "password"} <= options.keys():
+        raise Misuse(f'--kafka_config: {name} must read …LoginModule required username="…" password="…";')
+    user, password = options["username"], options["password"]
+    return {
+        "sasl_plain_username": find(f"username of {name}", user) if user.startswith(REFERENCES) else user,
+        "sasl_plain_password": find(f"password of {name}", password),
+    }
+
+
+TRANSLATIONS: Mapping[str, Translation] = {
+    "client.id": _text("client_id"),
+    "connections.max.idle.ms": _number("connections_max_idle_ms"),
+    "metadata.max.age.ms": _number("metadata_max_age_ms"),
+    "request.timeout.ms": _number("request_timeout_ms"),
+    "retry.backoff.ms": _number("retry_backoff_ms"),
+    "sasl.jaas.config": _jaas,
+    "sasl.mechanism": _one_of("sasl_mechanism", MECHANISMS),
+    "security.protocol": _one_of("security_protocol", PROTOCOLS),
+    "ssl.endpoint.identification.algorithm": lambda name, value, find: {
+        "ssl_check_hostname": bool(_one_of("algorithm", ("https", ""))(name, value, find)["algorithm"])
+    },
+    "ssl.key.password": _secret("ssl_password"),
+    # One PEM file holds the chain and its key.
+    "ssl.keystore.location": lambda name, value, find: {"ssl_certfile": value, "ssl_keyfile": value},
+    "ssl.keystore.type": _one_of(None, ("PEM",)),
+    "ssl.truststore.location": _text("ssl_cafile"),
+    "ssl.truststore.type": _one_of(None, ("PEM",)),
+}
+"""Every property that there is, and what it is to kafka-python. Files are PEM: Python knows no JKS."""

@@ -1,0 +1,181 @@
+"""`produce`: the records of a file into a topic, each once, keyed by customer, as fast as asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+from google.api_core.exceptions import NotFound
+from kafka import KafkaProducer
+from kafka.errors import MessageSizeTooLargeError
+from kafka.producer.future import FutureRecordMetadata
+from rich import progress as rich_progress
+from rich.console import Console
+
+from connectors.files import NAME, FileRange, InputFile, blocks_of
+from connectors.kafka_client import admin, create_topics, partitions, producer, refusals
+from connectors.kafka_config import KafkaConfig
+from connectors.storage import FileChanged, Storage
+from contracts.errors import Misuse
+from operations.dirty_stream import DirtyStream, Keyed
+
+__all__ = ["Produced", "keyed", "produce", "produce_file", "records_of"]
+
+MAX_RECORD_BYTES = 100_000_000
+"""Of one record in the file. What Kafka takes is far less, and is Kafka's to say."""
+MOST_WAITING = 20_000
+"""How many records may wait for the broker's word: kafka-python 3 bounds its buffer by nothing."""
+SETTLE_SECONDS = 150.0
+"""Longer than kafka-python itself tries to deliver a record."""
+LINE_SECONDS = 10.0
+
+
+class _Customer(msgspec.Struct):
+    customer_id: str | int | None = None
+
+
+_customer = msgspec.json.Decoder(_Customer).decode
+
+
+@dataclass(slots=True)
+class Produced:
+    """How it went so far."""
+
+    sent: int = 0
+    """Records that all replicas have."""
+    too_large: int = 0
+    """Records that were not sent, since they are larger than a request may be."""
+    interrupted: bool = False
+
+
+def produce_file(
+    storage: Storage,
+    config: KafkaConfig,
+    *,
+    uri: str,
+    topic: str,
+    create_partitions: int | None,
+    rate: float | None,
+    limit: int | None,
+    loop: bool,
+    dirty: DirtyStream,
+    manifest: str | None,
+    console: Console,
+    log: Callable[[str], None],
+) -> int:
+    """Send a file's records to a topic; the exit code. `create_partitions`: make a topic with so many if it is absent.
+
+    The manifest is written if all was sent, since only then it is right. Raises Misuse.
+    """
+    with admin(config) as client:
+        if create_partitions:
+            create_topics(client, config, {topic: create_partitions})
+        partitions(client, config, [topic])
+    records = dirty.records(keyed(islice(records_of(storage, uri, loop), limit)))
+    with producer(config) as kafka, refusals(config), shown(console, log, limit) as tell:
+        done = produce(kafka, topic, records, rate, tell)
+    log(f"{'interrupted; ' if done.interrupted else ''}{done.sent:,} records sent to {topic}")
+    if done.too_large:
+        log(f"{done.too_large:,} records were not sent: they are larger than a request may be")
+    whole = not done.too_large and not done.interrupted
+    if manifest and whole:
+        storage.write(manifest, json.dumps(dirty.manifest(), indent=2).encode())
+    return 0 if whole or (loop and not done.too_large) else 1
+
+
+def records_of(storage: Storage, uri: str, loop: bool) -> Iterator[bytes]:
+    """The records of a JSON, NDJSON or Parquet file as they stand, with `loop` again and again.
+
+    Misuse for a file that is not there, is CSV, is damaged or holds no record.
+    """
+    match = NAME.fullmatch(uri.rsplit("/", 1)[-1])
+    if match is None or match["format"] == "csv":
+        raise Misuse(f"--input {uri}: records come from .json, .ndjson, .jsonl or .parquet, plain, .gz or .zst")
+    yield from _once(storage, uri)
+    while loop:
+        yield from _once(storage, uri)
+
+
+def _once(storage: Storage, uri: str) -> Iterator[bytes]:
+    try:
+        with storage.open(uri) as stream:
+            found = 0
+            for block in blocks_of(stream, FileRange(InputFile("", uri, 0, 0)), None, MAX_RECORD_BYTES):
+                yield from block.records
+                found += len(block.records)
+                if block.refusals:
+                    raise Misuse(f"--input {uri}: {block.refusals[0].message}, after {found:,} records")
+    except (FileChanged, NotFound):
+        raise Misuse(f"--input {uri}: there is no such file") from None
+    if not found:
+        raise Misuse(f"--input {uri}: there is no record in it")
+
+
+def keyed(records: Iterable[bytes]) -> Iterator[Keyed]:
+    """The records with the customer's id as the key, so that a customer's events stay in order; None where there is
+    none to be found.
+    """
+    for value in records:
+        try:
+            customer = _customer(value).customer_id
+        except msgspec.DecodeError:
+            customer = None
+        yield (None if customer is None else str(customer).encode(), value)
+
+
+def produce(
+    producer: KafkaProducer, topic: str, records: Iterable[Keyed], rate: float | None, tell: Callable[[Produced], None]
+) -> Produced:
+    """Send the records, at most `rate` a second, and wait until the broker has them all. `tell` hears of each.
+
+    Ctrl-C ends it early: what was sent by then is waited for. Raises the KafkaError of a record that was refused.
+    """
+    produced, waiting, began = Produced(), deque[FutureRecordMetadata](), time.monotonic()
+
+    def settle(most: int) -> None:
+        while waiting and (len(waiting) > most or waiting[0].is_done):
+            waiting.popleft().get(timeout=SETTLE_SECONDS)
+            produced.sent += 1
+
+    try:
+        for number, (key, value) in enumerate(records):
+            if rate and (ahead := began + number / rate - time.monotonic()) > 0:
+                time.sleep(ahead)
+            try:
+                waiting.append(producer.send(topic, value=value, key=key))
+            except MessageSizeTooLargeError:
+                produced.too_large += 1
+            settle(MOST_WAITING)
+            tell(produced)
+    except KeyboardInterrupt:
+        produced.interrupted = True
+    producer.flush(timeout=SETTLE_SECONDS)
+    settle(0)
+    tell(produced)
+    return produced
+
+
+@contextmanager
+def shown(console: Console, log: Callable[[str], None], total: int | None) -> Iterator[Callable[[Produced], None]]:
+    """A bar on a terminal (`total` records, None if nobody knows), elsewhere a line now and then."""
+    began = told = time.monotonic()
+    if console.is_terminal:
+        columns = (rich_progress.BarColumn(), rich_progress.TextColumn("{task.completed:,} records"))
+        with rich_progress.Progress(*columns, rich_progress.TimeElapsedColumn(), console=console) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda produced: bar.update(task, completed=produced.sent)
+        return
+
+    def line(produced: Produced) -> None:
+        nonlocal told
+        if (now := time.monotonic()) - told >= LINE_SECONDS:
+            told = now
+            log(f"{produced.sent:,} records sent, {produced.sent / (now - began):,.0f} a second")
+
+    yield line
