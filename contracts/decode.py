@@ -253,13 +253,13 @@ def key_digests(frame: pl.DataFrame, key: Sequence[str]) -> npt.NDArray[np.int64
 
     A key of one column is its text in UTF-8; one of several is each text with its length before it.
     """
-    texts = [frame[name].cast(pl.String).to_list() for name in key]
-    keys = (
-        texts[0]
-        if len(texts) == 1
-        else ["".join(f"{len(part)}:{part}" for part in row) for row in zip(*texts, strict=True)]
-    )
-    joined = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, keys)))
+    texts = [frame[name].cast(pl.String) for name in key]
+    if len(texts) == 1:
+        keys = texts[0].cast(pl.Binary).to_list()
+    else:
+        rows = zip(*(text.to_list() for text in texts), strict=True)
+        keys = ["".join(f"{len(part)}:{part}" for part in row).encode() for row in rows]
+    joined = b"".join(map(xxhash.xxh3_128_digest, keys))
     return np.frombuffer(joined, dtype=">i8").reshape(-1, 2).astype(np.int64)
 
 

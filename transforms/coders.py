@@ -15,14 +15,30 @@ from apache_beam.coders.typecoders import registry
 
 from contracts.decode import Block
 
-__all__ = ["BlockCoder", "BucketPart", "FrameCoder", "TableBlock", "TableRows"]
+__all__ = ["BlockCoder", "BucketPart", "FrameCoder", "TableBlock", "TableRows", "as_ipc", "from_ipc"]
 
 TableBlock = tuple[str, Block]
 """A table's name, and raw records of it."""
-BucketPart = tuple[str, pl.DataFrame]
-"""Rows of one bucket from one source: the source, and the rows, at least one. They come in no order."""
+BucketPart = tuple[str, bytes]
+"""Rows of one bucket from one source: the source, and the rows, at least one, in no order, as Arrow IPC.
+
+Bytes, and no frame with a coder: what is shuffled must be encoded without a call into Python. FnApiRunner with
+`--direct_running_mode` flushes a stream by a timer, and would cut an element whose coder lets go of the interpreter.
+"""
 TableRows = tuple[str, int, pl.DataFrame]
 """A table's name, a bucket, and its rows that are written."""
+
+
+def as_ipc(frame: pl.DataFrame) -> bytes:
+    """The frame as an Arrow IPC stream. Compressed: a shuffled byte is copied several times and kept in memory."""
+    sink = io.BytesIO()
+    frame.write_ipc_stream(sink, compression="zstd")
+    return sink.getvalue()
+
+
+def from_ipc(stream: bytes) -> pl.DataFrame:
+    """The frame that `as_ipc` wrote."""
+    return pl.read_ipc_stream(io.BytesIO(stream))
 
 
 class BlockCoder(Coder):
@@ -40,15 +56,13 @@ class BlockCoder(Coder):
 
 
 class FrameCoder(Coder):
-    """A data frame as an Arrow IPC stream. Compressed: a shuffled byte is copied several times and kept in memory."""
+    """A data frame as Arrow IPC."""
 
     def encode(self, frame: pl.DataFrame) -> bytes:
-        sink = io.BytesIO()
-        frame.write_ipc_stream(sink, compression="zstd")
-        return sink.getvalue()
+        return as_ipc(frame)
 
     def decode(self, encoded: bytes) -> pl.DataFrame:
-        return pl.read_ipc_stream(io.BytesIO(encoded))
+        return from_ipc(encoded)
 
     def estimate_size(self, frame: pl.DataFrame) -> int:
         return int(frame.estimated_size())

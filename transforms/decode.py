@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts.decode import HASH, Block, Decoder
 from contracts.table import Table
-from transforms.coders import BucketPart
+from transforms.coders import BucketPart, as_ipc
 from transforms.run import Run
 
 __all__ = ["DecodeBlocks", "split_into_buckets"]
@@ -70,7 +70,7 @@ class DecodeBlocks(beam.DoFn):
         self.start_bundle()
         for (name, source), frames in held.items():
             for bucket, rows in split_into_buckets(pl.concat(frames), self._buckets[name]):
-                yield (name, bucket), (source, rows)
+                yield (name, bucket), (source, as_ipc(rows))
 
 
 def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, pl.DataFrame]]:

@@ -18,7 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from contracts.decode import HASH, HASH_LOW, POSITION
 from contracts.table import Table, WriteDisposition
-from transforms.coders import BucketPart
+from transforms.coders import BucketPart, from_ipc
 from transforms.ledger import Count, Door
 from transforms.run import Run
 
@@ -101,7 +101,7 @@ def bucket_rows(parts: Iterable[BucketPart]) -> pl.DataFrame:
     """All rows of a bucket in order of source and position, with their `_source`, whatever order the parts come in."""
     by_source: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
     for source, rows in parts:
-        by_source[source].append(rows)
+        by_source[source].append(from_ipc(rows))
     return pl.concat(
         _in_order(by_source[source]).with_columns(pl.lit(source).alias(SOURCE)) for source in sorted(by_source)
     )

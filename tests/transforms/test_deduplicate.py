@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contracts.decode import HASH, HASH_LOW, POSITION
 from contracts.table import Column, Kind, Table, WriteDisposition
-from transforms.coders import BucketPart
+from transforms.coders import BucketPart, as_ipc
 from transforms.decode import split_into_buckets
 from transforms.deduplicate import (
     SOURCE,
@@ -92,12 +92,12 @@ def test_precedence(disposition: WriteDisposition, version_by: str | None, posit
     assert rows[POSITION][0] == position
 
 
-def written(parts: list[BucketPart], of: Table, buckets: int) -> set[tuple[str, int]]:
+def written(parts: list[tuple[str, pl.DataFrame]], of: Table, buckets: int) -> set[tuple[str, int]]:
     """Source and position of each row that is written, by way of buckets."""
     by_bucket: dict[int, list[BucketPart]] = {}
     for source, rows in parts:
         for bucket, part in split_into_buckets(rows, buckets):
-            by_bucket.setdefault(bucket, []).append((source, part))
+            by_bucket.setdefault(bucket, []).append((source, as_ipc(part)))
     found: set[tuple[str, int]] = set()
     for bucket_parts in by_bucket.values():
         rows = in_order_of_precedence(bucket_rows(bucket_parts), of)
@@ -123,7 +123,7 @@ ITEMS = st.lists(st.tuples(st.integers(-3, 6), st.none() | st.integers(0, 3)), m
 def test_any_split_into_blocks_and_buckets_writes_the_same_rows(
     files: dict[str, list[Item]], of: Table, block: int, held: int, buckets: int, order: Random
 ) -> None:
-    parts: list[BucketPart] = []
+    parts: list[tuple[str, pl.DataFrame]] = []
     for source, items in files.items():
         blocks = [frame(items[begin : begin + block], begin) for begin in range(0, len(items), block)]
         order.shuffle(blocks)
