@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from typing import Any
 
@@ -68,9 +69,12 @@ class DecodeBlocks(beam.DoFn):
     def _flush(self) -> Iterator[tuple[tuple[str, int], BucketPart]]:
         held = self._held
         self.start_bundle()
-        for (name, source), frames in held.items():
-            for bucket, rows in split_into_buckets(pl.concat(frames), self._buckets[name]):
-                yield (name, bucket), (source, as_ipc(rows))
+        with ThreadPoolExecutor() as threads:  # compressing takes as long as reading, and needs no interpreter
+            for (name, source), frames in held.items():
+                buckets = list(split_into_buckets(pl.concat(frames), self._buckets[name]))
+                encoded = threads.map(as_ipc, [rows for _, rows in buckets])
+                for (bucket, _), part in zip(buckets, encoded, strict=True):
+                    yield (name, bucket), (source, part)
 
 
 def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, pl.DataFrame]]:
