@@ -228,7 +228,11 @@ def _produce(argv: list[str]) -> int:
     from operations.dirty_stream import DirtyStream
     from operations.produce import produce_file
 
-    parser = _parser("produce", "Send a file's records to a topic, keyed by customer_id, each once and for good.")
+    parser = _parser(
+        "produce", "Send a file's records to a topic, keyed by customer_id, each once and for good.",
+        "--input gs://ecommerce-data-lake/raw/user_events.json --topic user-events --create_topics --local\n"
+        "--input events.ndjson --topic user-events --rate 1000 --loop --bootstrap_servers HOST:9092",
+    )  # fmt: skip
     add = parser.add_argument
     add("--input", required=True, help="file of JSON records, local or gs://: user_events.json, .ndjson.gz, .parquet")
     add("--topic", required=True)

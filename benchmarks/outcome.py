@@ -19,7 +19,7 @@ def read_outcome(name: str, folder: Path) -> tuple[pl.Series, pl.Series]:
     """The keys of the clean rows and the refused lines, each sorted, repeats kept."""
     match name:
         case "textbook":
-            keys = _lines(folder, "clean*").str.json_decode(pl.Struct({"event_id": pl.String})).struct.field("event_id")
+            keys = pl.read_parquet(folder / "clean*", columns=["event_id"])["event_id"]
             refused = _lines(folder, "refused*")
         case "polars_script":
             keys = pl.read_parquet(folder / "clean.parquet", columns=["event_id"])["event_id"]

@@ -11,7 +11,7 @@ from backports import zstd
 __all__ = ["Damaged", "decompress"]
 
 COMPRESSED_PIECE = 1 << 20
-PIECE = 4 << 20
+PIECE = 1 << 20
 
 
 class Damaged(Exception):
@@ -45,7 +45,7 @@ class _Gzip:
 
 
 def decompress(stream: BinaryIO, compression: str) -> Iterator[bytes]:
-    """Pieces of at most 4 MB of what `stream` holds under `compression` ('gz', 'zst' or '' for none).
+    """Pieces of at most 1 MB of what `stream` holds under `compression` ('gz', 'zst' or '' for none).
 
     `stream` is seekable and at its beginning. Several members or frames behind one another are one stream. Damaged
     where the data ends too early or is none; all that could be read comes first.

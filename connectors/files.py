@@ -28,7 +28,7 @@ from transforms.progress import PROGRESS
 
 __all__ = ["BLOCK_BYTES", "FileRange", "InputFile", "belonging", "blocks_of", "csv_header", "ranges", "read_blocks"]
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 RANGE_BYTES = 64 << 20
 """A plain NDJSON file is read in ranges of this size, each by one worker."""
 BOM = b"\xef\xbb\xbf"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import apache_beam as beam
 import polars as pl
@@ -55,8 +55,7 @@ class WriteShards(beam.DoFn):
         )
         stored.write_parquet(sink, compression="zstd", compression_level=COMPRESSION_LEVEL)
         self._storage.write(uri, sink.getvalue())
-        counted = Counter(row[0] for row in stored_rows(self._storage, uri, ["_source"]))
-        yield Shard(name, uri, tuple(sorted(counted.items())))
+        yield Shard(name, uri, tuple(stored_counts(self._storage, uri, ["_source"])))
 
 
 class WriteDeadLetters(beam.DoFn):
@@ -92,9 +91,7 @@ class WriteDeadLetters(beam.DoFn):
             sink = pa.BufferOutputStream()
             pq.write_table(pa.concat_tables(letters), sink, compression="zstd")
             self._storage.write(uri, sink.getvalue().to_pybytes())
-            counted = Counter(stored_rows(self._storage, uri, ["table", "source", "error_code"]))
-            rows = sorted((table, source, code, count) for (table, source, code), count in counted.items())
-            yield LetterFile(uri, tuple(rows))
+            yield LetterFile(uri, tuple(stored_counts(self._storage, uri, ["table", "source", "error_code"])))
 
 
 def duplicate_refusals(rows: pl.DataFrame) -> Iterator[tuple[str, list[Refusal]]]:
@@ -109,8 +106,12 @@ def duplicate_refusals(rows: pl.DataFrame) -> Iterator[tuple[str, list[Refusal]]
         )
 
 
-def stored_rows(storage: Storage, uri: str, columns: list[str]) -> Iterator[tuple[str, ...]]:
-    """The values of `columns` in a stored Parquet file, a tuple a row: read back, not remembered."""
+def stored_counts(storage: Storage, uri: str, columns: list[str]) -> list[tuple[Any, ...]]:
+    """How many rows of a stored Parquet file have each combination of values of `columns` (texts), in order.
+
+    Each is a tuple of the values and the count: read back, not remembered.
+    """
     with storage.open(uri) as stream:
-        table = pq.ParquetFile(stream).read(columns)
-    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+        table = pq.ParquetFile(stream, read_dictionary=columns).read(columns)
+    counted = table.unify_dictionaries().group_by(columns).aggregate([([], "count_all")])
+    return sorted(tuple(row[name] for name in (*columns, "count_all")) for row in counted.to_pylist())

@@ -154,15 +154,13 @@ class Decoder:
     def _accept(self, columns: list[Sequence[object]], today: date) -> tuple[pl.DataFrame, npt.NDArray[np.bool_]]:
         read = [read_column(column, values) for column, values in zip(self.table.read_columns, columns, strict=True)]
         frame = pl.DataFrame([series for series, _ in read])
-        conditions: list[pl.Expr | pl.Series] = [accepted for _, accepted in read]
+        conditions: list[pl.Expr | pl.Series] = [accepted for _, accepted in read if accepted is not None]
         for column in self.table.read_columns:
-            conditions += rules(column, frame[column.name], today if column.name == self.table.partition else None)
-        named = [condition.alias(str(number)) for number, condition in enumerate(conditions)]
-        mask = frame.select(named).select(pl.all_horizontal(pl.all().fill_null(True))).to_series()
-        return frame.select(self._read_names()), mask.to_numpy()
+            conditions += self._rules(column, today)
+        return frame, _all_hold(frame, conditions).to_numpy()
 
-    def _read_names(self) -> list[str]:
-        return [column.name for column in self.table.read_columns]
+    def _rules(self, column: Column, today: date) -> tuple[pl.Expr, ...]:
+        return rules(column, today if column.name == self.table.partition else None)
 
     def _judged_columns(self) -> list[Column]:
         extra = [Column(EXTRA, Kind.STRING)] if self.table.unknown_fields is UnknownFields.KEEP else []
@@ -185,25 +183,27 @@ class Decoder:
             derived = self._evaluate(frame)
         except pl.exceptions.PolarsError:  # one row overflows: find it
             return self._derive_one_by_one(frame, indices, today)
-        refused: list[tuple[int, NotClean]] = []
-        conditions = {
-            column.name: [derived[column.name].is_finite()] if column.kind is Kind.FLOAT else []
+        conditions = [
+            (column.name, condition)
             for column in self.table.derived_columns
-        }
-        kept = pl.repeat(True, len(derived), dtype=pl.Boolean, eager=True)
-        for column in self.table.derived_columns:
-            partition_day = today if column.name == self.table.partition else None
-            for condition in [*conditions[column.name], *rules(column, derived[column.name], partition_day)]:
-                holds = derived.select(condition.alias("holds")).to_series().fill_null(True)
-                for row in (kept & ~holds).arg_true():
-                    message = f"{column.name}: {derived[column.name][row]} breaks the contract"
-                    refused.append((int(indices[row]), NotClean(ErrorCode.INVALID_VALUE, message, column.name)))
-                kept &= holds
-        return (derived.filter(kept) if refused else derived), refused
+            for condition in self._rules(column, today)
+        ]
+        kept = _all_hold(derived, [condition for _, condition in conditions])
+        if kept.all():
+            return derived, []
+        refused: dict[int, NotClean] = {}
+        for name, condition in conditions:
+            for row in (~_all_hold(derived, [condition])).arg_true().to_list():
+                message = f"{name}: {derived[name][row]} breaks the contract"
+                refused.setdefault(int(indices[row]), NotClean(ErrorCode.INVALID_VALUE, message, name))
+        return derived.filter(kept), list(refused.items())
 
     def _evaluate(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with its derived columns, all in the contract's order. PolarsError where a value cannot be."""
-        wide = frame.with_columns(pl.col(pl.Int64).cast(pl.Int128))  # 64 bits would wrap in silence
+        integers = [
+            column.name for column in self.table.read_columns if column.kind is Kind.INTEGER and not column.repeated
+        ]
+        wide = frame.with_columns(pl.col(integers).cast(pl.Int128)) if integers else frame  # 64 bits would wrap
         computed = [
             (wide if column.kind in WIDENED else frame)
             .select(self._expressions[column.name].cast(polars_type(column), strict=True).alias(column.name))
@@ -243,6 +243,12 @@ class Decoder:
         )
 
 
+def _all_hold(frame: pl.DataFrame, conditions: Sequence[pl.Expr | pl.Series]) -> pl.Series:
+    """Whether each row of `frame` keeps every condition; null counts as kept."""
+    holds = pl.all_horizontal(pl.lit(True), *conditions).fill_null(True)
+    return frame.with_columns(holds.alias("")).get_column("")
+
+
 def _attributes(block: Block, index: int | None = None) -> dict[str, object]:
     """What a dead letter keeps beside a record of this block, so that it can be decoded again and be sent again."""
     beside = {} if block.envelope is None or index is None else envelope_attributes(block.envelope.row(index))
@@ -254,13 +260,13 @@ def key_digests(frame: pl.DataFrame, key: Sequence[str]) -> npt.NDArray[np.int64
 
     A key of one column is its text in UTF-8; one of several is each text with its length before it.
     """
-    texts = [frame[name].cast(pl.String).to_list() for name in key]
-    keys = (
-        texts[0]
-        if len(texts) == 1
-        else ["".join(f"{len(part)}:{part}" for part in row) for row in zip(*texts, strict=True)]
-    )
-    joined = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, keys)))
+    texts = [frame[name].cast(pl.String) for name in key]
+    if len(texts) == 1:
+        keys = texts[0].cast(pl.Binary).to_list()
+    else:
+        rows = zip(*(text.to_list() for text in texts), strict=True)
+        keys = ["".join(f"{len(part)}:{part}" for part in row).encode() for row in rows]
+    joined = b"".join(map(xxhash.xxh3_128_digest, keys))
     return np.frombuffer(joined, dtype=">i8").reshape(-1, 2).astype(np.int64)
 
 

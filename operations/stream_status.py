@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipelines.stream_run import Status
+from transforms.progress import Status
 
 __all__ = ["shown"]
 

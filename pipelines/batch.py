@@ -25,8 +25,9 @@ from connectors.storage import Storage
 from contracts.decode import Block
 from contracts.refusal import Refusal
 from contracts.table import Table
+from transforms.coders import BucketPart, TableBlock, TableRows
 from transforms.decode import DecodeBlocks
-from transforms.deduplicate import BucketPart, Deduplicate
+from transforms.deduplicate import Deduplicate
 from transforms.ledger import Balance, Count, Door, LetterFile, Shard, Source, balance
 from transforms.progress import PROGRESS
 from transforms.run import Run
@@ -66,18 +67,20 @@ class Batch:
             | "Into ranges" >> beam.ParDo(_IntoRanges(self.storage))
             | "Spread ranges" >> beam.Reshuffle()
             | "Read blocks"
-            >> beam.ParDo(_ReadBlocks(self.tables, self.run, self.storage)).with_outputs("counts", main="blocks")
+            >> beam.ParDo(_ReadBlocks(self.tables, self.run, self.storage))
+            .with_output_types(TableBlock)
+            .with_outputs("counts", main="blocks")
         )
         decoded = read.blocks | "Decode and validate" >> beam.ParDo(
             DecodeBlocks(self.tables, self._buckets(), self.run)
-        ).with_outputs(DecodeBlocks.REFUSED, main="rows").with_output_types(tuple[tuple[str, int], BucketPart])
+        ).with_output_types(tuple[tuple[str, int], BucketPart]).with_outputs(DecodeBlocks.REFUSED, main="rows")
         unique = (
             decoded.rows
             | "Into buckets" >> beam.GroupByKey()
             | "Deduplicate"
-            >> beam.ParDo(Deduplicate(dict(self.tables), self.run)).with_outputs(
-                Deduplicate.COUNTS, Deduplicate.DUPLICATES, main="rows"
-            )
+            >> beam.ParDo(Deduplicate(dict(self.tables), self.run))
+            .with_output_types(TableRows)
+            .with_outputs(Deduplicate.COUNTS, Deduplicate.DUPLICATES, main="rows")
         )
         shards = unique.rows | "Write shards" >> beam.ParDo(write_shards or WriteShards(self.run, self.storage))
         told = decoded[DecodeBlocks.REFUSED] | "Tell of the refused" >> beam.Map(_told)
@@ -134,9 +137,11 @@ class _ReadBlocks(beam.DoFn):
 
     def process(self, part: FileRange) -> Iterator[tuple[str, Block] | TaggedOutput[str, Count]]:
         table = self._tables[part.file.table]
+        records = 0
         for block in read_blocks(self._storage, part, table, self._limit):
-            yield TaggedOutput("counts", Count(table.name, block.source, Door.READ, block.count))
+            records += block.count
             yield table.name, block
+        yield TaggedOutput("counts", Count(table.name, part.file.uri, Door.READ, records))
 
 
 def _source(file: InputFile) -> Source:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -35,8 +35,9 @@ from pipelines.options import StreamOptions
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
 from pipelines.stream_summary import stream_summary
 from transforms.ledger import State
+from transforms.progress import Status
 
-__all__ = ["Status", "run_stream"]
+__all__ = ["run_stream"]
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30.0
@@ -51,18 +52,6 @@ ENDED = (
     PipelineState.DRAINED,
 )
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a stream is doing: offsets committed since it started, offsets left to read, and records by door."""
-
-    seconds: float
-    committed: int
-    lag: int
-    written: int
-    duplicate: int
-    dead_letter: int
 
 
 def run_stream(

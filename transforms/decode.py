@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import io
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from typing import Any
 
 import apache_beam as beam
 import polars as pl
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
-from contracts.decode import HASH, POSITION, Block, Decoder
+from contracts.decode import HASH, Block, Decoder
 from contracts.table import Table
-from transforms.deduplicate import BucketPart
+from transforms.coders import BucketPart, as_ipc
 from transforms.run import Run
 
 __all__ = ["DecodeBlocks", "split_into_buckets"]
+
+HELD_BYTES = 64 << 20
+"""Rows are held back up to this many bytes, so that a bucket is made of few parts."""
 
 
 class DecodeBlocks(beam.DoFn):
     """(table, block) -> ((table, bucket), BucketPart); (table, source, refusals) on `refused`.
 
-    `buckets` holds the number of buckets of each table.
+    `buckets` holds the number of buckets of each table. The rows of a bundle leave together: a part for every block
+    and bucket would be many small ones, more for each row the more rows there are.
     """
 
     REFUSED = "refused"
@@ -39,15 +46,35 @@ class DecodeBlocks(beam.DoFn):
             name: Decoder(table, lambda: day, self._run.keep_duplicates) for name, table in self._tables.items()
         }
 
+    def start_bundle(self) -> None:
+        self._held: defaultdict[tuple[str, str], list[pl.DataFrame]] = defaultdict(list)
+        self._bytes = 0.0
+
     def process(
         self, element: tuple[str, Block]
     ) -> Iterator[tuple[tuple[str, int], BucketPart] | TaggedOutput[str, Any]]:
         name, block = element
         decoded = self._decoders[name].decode(block)
-        for bucket, rows in split_into_buckets(decoded.rows, self._buckets[name]):
-            yield (name, bucket), BucketPart(block.source, int(rows[POSITION][0]), as_ipc(rows))
         if decoded.refusals:
             yield TaggedOutput(self.REFUSED, (name, block.source, decoded.refusals))
+        self._held[name, block.source].append(decoded.rows)
+        self._bytes += decoded.rows.estimated_size()
+        if self._bytes > HELD_BYTES:
+            yield from self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for part in self._flush():
+            yield GlobalWindows.windowed_value(part)
+
+    def _flush(self) -> Iterator[tuple[tuple[str, int], BucketPart]]:
+        held = self._held
+        self.start_bundle()
+        with ThreadPoolExecutor() as threads:  # compressing takes as long as reading, and needs no interpreter
+            for (name, source), frames in held.items():
+                buckets = list(split_into_buckets(pl.concat(frames), self._buckets[name]))
+                encoded = threads.map(as_ipc, [rows for _, rows in buckets])
+                for (bucket, _), part in zip(buckets, encoded, strict=True):
+                    yield (name, bucket), (source, part)
 
 
 def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -56,15 +83,9 @@ def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, 
         if len(rows):
             yield 0, rows
         return
-    numbers = rows.select((pl.col(HASH) % buckets).alias("bucket")).to_series()  # polars' modulo is never negative here
-    for bucket in range(buckets):
-        part = rows.filter(numbers == bucket)
-        if len(part):
-            yield bucket, part
+    numbered = rows.with_columns((pl.col(HASH) % buckets).alias(_BUCKET))  # polars' modulo is never negative here
+    parts = numbered.partition_by(_BUCKET, maintain_order=True, include_key=False, as_dict=True)
+    yield from ((int(bucket), part) for (bucket,), part in parts.items())
 
 
-def as_ipc(rows: pl.DataFrame) -> bytes:
-    """The frame as an Arrow IPC stream."""
-    sink = io.BytesIO()
-    rows.write_ipc_stream(sink)
-    return sink.getvalue()
+_BUCKET = "_bucket"

@@ -8,9 +8,9 @@ with an index of what the table holds.
 from __future__ import annotations
 
 import enum
-import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import apache_beam as beam
 import polars as pl
@@ -18,12 +18,12 @@ from apache_beam.pvalue import TaggedOutput
 
 from contracts.decode import HASH, HASH_LOW, POSITION
 from contracts.table import Table, WriteDisposition
+from transforms.coders import BucketPart, from_ipc
 from transforms.ledger import Count, Door
 from transforms.run import Run
 
 __all__ = [
     "SOURCE",
-    "BucketPart",
     "Deduplicate",
     "Fate",
     "Index",
@@ -97,21 +97,19 @@ def in_order_of_precedence(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
     return rows
 
 
-class BucketPart(NamedTuple):
-    """Rows of one bucket from one block: the source, the position of the first, and a data frame as Arrow IPC."""
-
-    source: str
-    position: int
-    rows: bytes
-
-
 def bucket_rows(parts: Iterable[BucketPart]) -> pl.DataFrame:
     """All rows of a bucket in order of source and position, with their `_source`, whatever order the parts come in."""
-    frames = [
-        pl.read_ipc_stream(io.BytesIO(part.rows)).with_columns(pl.lit(part.source).alias(SOURCE))
-        for part in sorted(parts, key=lambda part: (part.source, part.position))
-    ]
-    return pl.concat(frames)
+    by_source: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
+    for source, rows in parts:
+        by_source[source].append(from_ipc(rows))
+    return pl.concat(
+        _in_order(by_source[source]).with_columns(pl.lit(source).alias(SOURCE)) for source in sorted(by_source)
+    )
+
+
+def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    rows = pl.concat(sorted(parts, key=lambda part: int(part[POSITION][0])))
+    return rows if rows[POSITION].is_sorted() else rows.sort(POSITION)
 
 
 class Deduplicate(beam.DoFn):
@@ -131,7 +129,8 @@ class Deduplicate(beam.DoFn):
         self, element: tuple[tuple[str, int], Iterable[BucketPart]]
     ) -> Iterator[tuple[str, int, pl.DataFrame] | TaggedOutput[str, Any]]:
         (name, bucket), parts = element
-        rows = in_order_of_precedence(bucket_rows(parts), self._tables[name])
+        in_order = bucket_rows(parts)
+        rows = in_order_of_precedence(in_order, self._tables[name])
         fates = decide(rows, NothingKnown())
         others = rows.filter(fates != Fate.FIRST)
         for source, count in others.group_by(SOURCE).len().sort(SOURCE).iter_rows():
@@ -139,4 +138,4 @@ class Deduplicate(beam.DoFn):
         if self._keep and len(others):
             yield TaggedOutput(self.DUPLICATES, (name, others))
         written = rows.filter(fates == Fate.FIRST)
-        yield name, bucket, written.sort(SOURCE, POSITION)
+        yield name, bucket, written if rows is in_order else written.sort(SOURCE, POSITION)

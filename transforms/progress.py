@@ -1,4 +1,4 @@
-"""How far a batch is, for whoever watches it: counted in this process, so it knows of workers that run in it.
+"""How far a run is, for whoever watches it: counted in this process, so it knows of workers that run in it.
 
 On DirectRunner and with LOOPBACK workers that is all of them; elsewhere the runner has its own display. A bundle
 that is repeated is counted twice: the ledger counts by what was stored, not by this.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-__all__ = ["PROGRESS", "Progress"]
+__all__ = ["PROGRESS", "Progress", "Status"]
 
 
 @dataclass(slots=True)
@@ -46,3 +46,15 @@ class Progress:
 
 PROGRESS = Progress()
 """This process's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a stream is doing: offsets committed since it started, offsets left to read, and records by door."""
+
+    seconds: float
+    committed: int
+    lag: int
+    written: int
+    duplicate: int
+    dead_letter: int

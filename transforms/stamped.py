@@ -13,8 +13,9 @@ from apache_beam.pvalue import TaggedOutput
 
 from contracts.decode import Block, Decoder
 from contracts.table import Table
+from transforms.coders import as_ipc
 from transforms.dead_letters import Refused
-from transforms.decode import as_ipc, split_into_buckets
+from transforms.decode import split_into_buckets
 from transforms.offsets import Ack, Stamp, Tally, runs_of
 
 __all__ = ["LETTERS", "DecodeStampedBlocks"]

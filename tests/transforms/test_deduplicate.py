@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from contracts.decode import HASH, HASH_LOW, POSITION
 from contracts.table import Column, Kind, Table, WriteDisposition
-from transforms.decode import as_ipc, split_into_buckets
+from transforms.coders import BucketPart, as_ipc
+from transforms.decode import split_into_buckets
 from transforms.deduplicate import (
     SOURCE,
-    BucketPart,
     Fate,
     NothingKnown,
     bucket_rows,
@@ -92,13 +92,12 @@ def test_precedence(disposition: WriteDisposition, version_by: str | None, posit
     assert rows[POSITION][0] == position
 
 
-def written(parts: list[tuple[str, int, pl.DataFrame]], of: Table, buckets: int) -> set[tuple[str, int]]:
+def written(parts: list[tuple[str, pl.DataFrame]], of: Table, buckets: int) -> set[tuple[str, int]]:
     """Source and position of each row that is written, by way of buckets."""
     by_bucket: dict[int, list[BucketPart]] = {}
-    for source, begin, rows in parts:
+    for source, rows in parts:
         for bucket, part in split_into_buckets(rows, buckets):
-            by_bucket.setdefault(bucket, []).append(BucketPart(source, int(part[POSITION][0]), as_ipc(part)))
-        assert begin >= 0
+            by_bucket.setdefault(bucket, []).append((source, as_ipc(part)))
     found: set[tuple[str, int]] = set()
     for bucket_parts in by_bucket.values():
         rows = in_order_of_precedence(bucket_rows(bucket_parts), of)
@@ -116,18 +115,19 @@ ITEMS = st.lists(st.tuples(st.integers(-3, 6), st.none() | st.integers(0, 3)), m
     files=st.dictionaries(st.sampled_from(["a", "b", "b_2"]), ITEMS, min_size=1),
     of=st.builds(table, st.sampled_from(WriteDisposition), st.sampled_from([None, "v"])),
     block=st.integers(1, 20),
+    held=st.integers(1, 5),
     buckets=st.integers(1, 5),
     order=st.randoms(use_true_random=False),
 )
 @settings(deadline=None)
 def test_any_split_into_blocks_and_buckets_writes_the_same_rows(
-    files: dict[str, list[Item]], of: Table, block: int, buckets: int, order: Random
+    files: dict[str, list[Item]], of: Table, block: int, held: int, buckets: int, order: Random
 ) -> None:
-    parts = [
-        (source, begin, frame(items[begin : begin + block], begin))
-        for source, items in files.items()
-        for begin in range(0, len(items), block)
-    ]
+    parts: list[tuple[str, pl.DataFrame]] = []
+    for source, items in files.items():
+        blocks = [frame(items[begin : begin + block], begin) for begin in range(0, len(items), block)]
+        order.shuffle(blocks)
+        parts += [(source, pl.concat(blocks[begin : begin + held])) for begin in range(0, len(blocks), held)]
     order.shuffle(parts)
     best: dict[int, tuple[tuple[int, int], tuple[str, int]]] = {}
     number = 0
