@@ -20,7 +20,7 @@ from contracts.errors import Misuse
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
-__all__ = ["KafkaConfig", "Secret", "parse_properties"]
+__all__ = ["KafkaConfig", "Secret", "java_consumer", "parse_properties"]
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -85,6 +85,45 @@ class KafkaConfig:
         if str(settings.get("security_protocol", "")).startswith("SASL") and "sasl_plain_username" not in settings:
             raise Misuse("--kafka_config: security.protocol needs sasl.mechanism and sasl.jaas.config")
         return settings
+
+
+def java_consumer(config: KafkaConfig, group: str) -> dict[str, str]:
+    """The Java consumer's configuration, all texts. A secret stays a reference, which Kafka's own providers look up
+    where the consumer is made: it is in no job's graph. Misuse for one that they cannot look up.
+    """
+    providers: set[str] = set()
+    properties = {name: _for_java(value, providers) for name, value in config.properties.items()}
+    found = {
+        "bootstrap.servers": config.bootstrap_servers, "group.id": group, "auto.offset.reset": "earliest",
+        "enable.auto.commit": "false", "isolation.level": "read_committed",
+    }  # fmt: skip
+    if providers:
+        classes = {f"config.providers.{name}.class": JAVA_PROVIDERS[name] for name in providers}
+        found |= {"config.providers": ",".join(sorted(providers)), **classes}
+    return found | properties
+
+
+JAVA_PROVIDERS = {
+    "env": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
+    "directory": "org.apache.kafka.common.config.provider.DirectoryConfigProvider",
+}
+REFERENCE = re.compile(r"(env|file|secret):([^\s\"';]+)")
+
+
+def _for_java(value: str, providers: set[str]) -> str:
+    """The value with its references as Kafka's configuration providers have them; `providers` gets those it needs."""
+
+    def reference(match: re.Match[str]) -> str:
+        kind, where = match[1], match[2]
+        if kind == "secret":
+            raise Misuse(f"--kafka_config: Kafka's Java half looks up env: and file:, not {kind}:{where}")
+        providers.add("env" if kind == "env" else "directory")
+        if kind == "env":
+            return f"${{env:{where}}}"
+        folder, _, name = where.rpartition("/")
+        return f"${{directory:{folder or '.'}:{name}}}"
+
+    return REFERENCE.sub(reference, value)
 
 
 def parse_properties(text: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from connectors.bigquery_append import Destination
 from connectors.bigquery_load import table_spec
 from connectors.clients import write_client
 from connectors.group_offsets import GroupOffsets
+from connectors.kafka_config import KafkaConfig, java_consumer
 from connectors.operations_dataset import ensure_operations
 from connectors.storage import Storage
 from connectors.stream_ledger import StreamLedger
@@ -44,15 +45,17 @@ class PreparedStream:
 
     stream: Stream
     lanes: tuple[str, ...]
+    offsets: GroupOffsets
+    """The launcher's own view of the group: it does not wait for a broker that is away."""
 
     @property
     def lease_names(self) -> tuple[str, ...]:
         """What only one stream at a time may have: its tables and its group."""
-        return (*self.lanes, f"group:{self.stream.offsets.group}")
+        return (*self.lanes, f"group:{self.offsets.group}")
 
     def sources(self) -> list[str]:
         """The partitions that the topics have now."""
-        return self.stream.offsets.sources(self.stream.topics)
+        return self.offsets.sources(self.stream.topics)
 
 
 def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[[str], None]) -> PreparedStream:
@@ -65,7 +68,6 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     project = options.view_as(GoogleCloudOptions).project
     _check_required(ours, streams, project, servers)
     assert project is not None
-    assert servers is not None
     horizon = _duration(streams.dedup_horizon or "24h", "--dedup_horizon")
     warehouse = Warehouse(project, ours.location or "US")
     contracts = load_contracts(Storage(project), ours.contracts)
@@ -73,7 +75,8 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     tables = {name: contracts[name] for name in topics.values()}
     datasets = {name: ours.dataset or table.dataset for name, table in tables.items()}
     group = streams.group_id or DEFAULT_GROUP
-    offsets = GroupOffsets(servers, group)
+    config = KafkaConfig.load(servers, streams.kafka_config, Storage(project).read)
+    offsets = GroupOffsets(config, group)
     offsets.check(topics)
     ensure_operations(warehouse, ours.operations_dataset)
     for name, table in tables.items():
@@ -85,13 +88,14 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
         run_id, secrets.token_hex(8), "stream", now, project, warehouse.location, ours.operations_dataset, "", "",
         ours.max_record_bytes, ours.max_dead_letter_ratio, ours.keep_duplicates,
     )  # fmt: skip
-    committed = _Committed(offsets, tuple(topics))
+    patient = offsets.patient(RETRY_SECONDS)
+    committed = _Committed(patient, tuple(topics))
     destination = Destination(run, tables, datasets, warehouse, 0, horizon, RETRY_SECONDS, committed)
     stream = Stream(
-        topics, _consumer(servers, group), destination, offsets, StreamLedger(run, topics, RETRY_SECONDS),
+        topics, java_consumer(config, group), destination, patient, StreamLedger(run, topics, RETRY_SECONDS),
         ours.max_record_bytes, streams.allow_lost_offsets, "", _java_environment(options),
     )  # fmt: skip
-    return PreparedStream(stream, tuple(destination.lane_name(name) for name in tables))
+    return PreparedStream(stream, tuple(destination.lane_name(name) for name in tables), offsets)
 
 
 def with_buckets(prepared: PreparedStream, wanted: int | None) -> PreparedStream:
@@ -104,7 +108,7 @@ def with_buckets(prepared: PreparedStream, wanted: int | None) -> PreparedStream
         if number is None or number == buckets:
             continue
         sources = prepared.sources()
-        ends, committed = stream.offsets.ends(sources), stream.offsets.committed(sources)
+        ends, committed = prepared.offsets.ends(sources), prepared.offsets.committed(sources)
         if any((committed[source] or 0) < ends[source] for source in sources):
             raise Misuse(
                 f"--buckets: {lane} is split into {number}; another number needs a drained stream"
@@ -116,7 +120,7 @@ def with_buckets(prepared: PreparedStream, wanted: int | None) -> PreparedStream
 
 def resolve_starts(prepared: PreparedStream, start_from: str | None, log: Callable[[str], None]) -> None:
     """Commit where each partition begins, so that every reader begins there. Misuse where that cannot be right."""
-    stream, offsets = prepared.stream, prepared.stream.offsets
+    stream, offsets = prepared.stream, prepared.offsets
     sources = prepared.sources()
     committed, beginnings, ends = offsets.committed(sources), offsets.beginnings(sources), offsets.ends(sources)
     starts = _first_starts(offsets, [source for source in sources if committed[source] is None], start_from)
@@ -187,7 +191,8 @@ def _check_required(ours: OperationsOptions, streams: StreamOptions, project: st
         raise Misuse("--stop_when_idle must be at least 0 seconds")
     if streams.buckets is not None and not 1 <= streams.buckets <= MAX_BUCKETS:
         raise Misuse(f"--buckets is a number from 1 to {MAX_BUCKETS}")
-    required = {"--project": project, "--location": ours.location or ours.local, "--bootstrap_servers": servers}
+    kafka = servers or streams.kafka_config
+    required = {"--project": project, "--location": ours.location or ours.local, "--bootstrap_servers": kafka}
     missing = [name for name, value in required.items() if not value]
     if missing:
         raise Misuse(
@@ -225,11 +230,3 @@ def _java_environment(options: PipelineOptions) -> tuple[str, ...]:
     if options.view_as(PortableOptions).environment_type != "LOOPBACK":
         return ()
     return "--defaultEnvironmentType=EXTERNAL", "--defaultEnvironmentConfig=localhost:{{PORT}}"
-
-
-def _consumer(servers: str, group: str) -> dict[str, str]:
-    """The Java consumer's configuration; all values are strings."""
-    return {
-        "bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
-        "enable.auto.commit": "false", "isolation.level": "read_committed",
-    }  # fmt: skip

@@ -119,7 +119,7 @@ class _Watch:
         show: Callable[[Status], None],
     ) -> None:  # fmt: skip
         self._prepared = prepared
-        self._offsets = prepared.stream.offsets
+        self._offsets = prepared.offsets
         self._idle_seconds = idle_seconds
         self._stop = stop
         self._show = show

@@ -65,6 +65,6 @@ def stream_summary(prepared: PreparedStream, state: State, why: str | None, seco
 
 def _lag(prepared: PreparedStream) -> dict[str, int]:
     """Offsets that are left to read, by source."""
-    offsets, sources = prepared.stream.offsets, prepared.sources()
+    offsets, sources = prepared.offsets, prepared.sources()
     committed, ends = offsets.committed(sources), offsets.ends(sources)
     return {source: max(0, ends[source] - (committed[source] or 0)) for source in sources}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,9 @@ class Cloud:
 
 
 @contextmanager
-def cloud_in(directory: Path) -> Iterator[services.Endpoints]:
-    """GCS and BigQuery with their data in `directory`, while the block lasts."""
-    endpoints = services.up(directory, ("gcs", "bigquery"))
+def cloud_in(directory: Path, names: Sequence[str] = ("gcs", "bigquery")) -> Iterator[services.Endpoints]:
+    """Services with their data in `directory`, while the block lasts."""
+    endpoints = services.up(directory, names)
     try:
         with pytest.MonkeyPatch.context() as environment:
             for name, value in endpoints.environment().items():

@@ -1,0 +1,221 @@
+"""Events whose fate is known by construction, streams over them that can be killed, and what must hold in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAlreadyExistsError
+
+from connectors.warehouse import Warehouse
+from local.services import Endpoints
+
+__all__ = ["Feed", "StreamSite", "StreamStart"]
+
+ROOT = Path(__file__).parents[2]
+DEFECTS: tuple[tuple[bytes | None, str], ...] = (
+    (None, "malformed_json"), (b"", "malformed_json"), (b"\0\0\0\0\x07{}", "malformed_json"), (b"{", "malformed_json"),
+    (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "wrong_type"), (b'{"event_id": "x"}', "missing_required"),
+)  # fmt: skip
+
+
+@dataclass
+class Feed:
+    """Sends events to a topic, and knows what must become of them."""
+
+    servers: str
+    topic: str
+    partitions: int = 4
+    dirty: float = 0.02
+    """Share of defects; there are twice as many duplicates."""
+    seed: int = 1
+    clean: set[str] = field(default_factory=set)
+    refused: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Code by source and offset."""
+    sent: int = 0
+    rate: float | None = None
+    """Events a second, None for as fast as it goes; may be changed while it sends."""
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        client = KafkaAdminClient(bootstrap_servers=self.servers)
+        try:
+            client.create_topics({self.topic: {"num_partitions": self.partitions, "replication_factor": 1}})
+        except TopicAlreadyExistsError:
+            pass
+        finally:
+            client.close()
+
+    def send(self, events: int, **settings: Any) -> None:
+        """Send so many records and wait until the broker has them."""
+        producer = KafkaProducer(
+            bootstrap_servers=self.servers, acks="all", linger_ms=20, batch_size=1 << 17, **settings
+        )
+        try:
+            for _ in range(events):
+                key, value, code = self._record()
+                future = producer.send(self.topic, value, key=key)
+                if code:
+                    future.add_callback(self._note, code)
+                self.sent += 1
+                if self.rate:
+                    time.sleep(1 / self.rate)
+            producer.flush()
+        finally:
+            producer.close()
+
+    @contextmanager
+    def sending(self, events: int) -> Iterator[threading.Thread]:
+        """Send in the background while the block lasts, the rest as fast as it goes at its end."""
+        thread = threading.Thread(target=self.send, args=(events,), name="feed")
+        thread.start()
+        try:
+            yield thread
+        finally:
+            self.rate = None
+            thread.join()
+
+    @property
+    def duplicates(self) -> int:
+        """Records that repeat an event."""
+        return self.sent - len(self.clean) - len(self.refused)
+
+    def _note(self, code: str, metadata: Any) -> None:
+        self.refused[f"kafka://{metadata.topic}/{metadata.partition}", metadata.offset] = code
+
+    def _record(self) -> tuple[bytes, bytes | None, str | None]:
+        if self._random.random() < self.dirty:
+            value, code = self._random.choice(DEFECTS)
+            return b"defect-%d" % self.sent, value, code
+        number = self.sent
+        if self.clean and self._random.random() < 2 * self.dirty:
+            number = self._random.choice(range(max(0, number - 2000), number))
+        identity = f"{self.topic}-{number:09d}"
+        self.clean.add(identity)
+        event = {
+            "event_id": identity, "customer_id": f"c{number % 97}", "event_type": "page_view",
+            "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": f"https://shop.example/p/{number % 50}",
+        }  # fmt: skip
+        return identity.encode(), json.dumps(event).encode(), None
+
+
+@dataclass
+class StreamStart:
+    """One start of a stream in a process group of its own."""
+
+    run_id: str
+    process: subprocess.Popen[str]
+    summary: Path
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def finish(self, seconds: float = 180, code: int = 0) -> dict[str, Any]:
+        """Wait for its end; the summary."""
+        said, _ = self.process.communicate(timeout=seconds)
+        assert self.process.returncode == code, said
+        found = json.loads(self.summary.read_text())
+        assert isinstance(found, dict)
+        return found
+
+
+@dataclass
+class StreamSite:
+    """A local cloud with Kafka, and one table that is streamed into."""
+
+    directory: Path
+    endpoints: Endpoints
+    name: str
+    """Of topic, group, data set and operations data set."""
+    runner: str = "PrismRunner"
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    starts: int = 0
+
+    def feed(self, **settings: Any) -> Feed:
+        """What sends to the site's topic."""
+        return Feed(self.servers, self.name, **settings)
+
+    @property
+    def servers(self) -> str:
+        """Kafka's bootstrap servers."""
+        return self.endpoints.environment()["KAFKA_BOOTSTRAP_SERVERS"]
+
+    def start(self, *arguments: str) -> StreamStart:
+        """Start the stream."""
+        self.starts += 1
+        run_id = f"{self.name}-{self.starts}"
+        summary = self.directory / f"{run_id}.json"
+        command = [
+            *(sys.executable, "launcher.py", "stream", f"--runner={self.runner}", "--local"),
+            *(f"--local_dir={self.directory}", f"--topic={self.name}=user_events_streaming"),
+            *(f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"),
+            *(f"--run_id={run_id}", f"--summary={summary}", *self.arguments, *arguments),
+        ]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            env={**os.environ, **self.endpoints.environment(), **self.environment},
+        )  # fmt: skip
+        return StreamStart(run_id, process, summary)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """The answer to a query; {data} and {operations} are the site's data sets."""
+        names = {"data": self.name, "operations": f"{self.name}_operations"}
+        return Warehouse("local-project", "US").query(sql.format(**names))
+
+    def written_by(self, start: StreamStart, seconds: float = 120) -> int:
+        """Wait for the first rows of a start; how many there are then."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert start.process.poll() is None, start.process.communicate()[0]
+            try:
+                count = self.rows(
+                    f"SELECT COUNT(*) AS n FROM {{data}}.user_events_streaming WHERE _run_id = '{start.run_id}'"
+                )[0]["n"]
+            except Exception:  # the first start makes the table
+                count = 0
+            if count:
+                return int(count)
+            time.sleep(0.2)
+        raise AssertionError("no row was written")
+
+    def check(self, feed: Feed) -> None:
+        """Every valid event once in the table, every refused one once in the dead letters, every offset accounted."""
+        keys = Counter({
+            row["event_id"]: row["n"]
+            for row in self.rows("SELECT event_id, COUNT(*) AS n FROM {data}.user_events_streaming GROUP BY event_id")
+        })  # fmt: skip
+        assert keys == Counter(feed.clean)
+        letters = self.rows("SELECT source, position, error_code FROM {operations}.dead_letters")
+        found = Counter((row["source"], row["position"], row["error_code"]) for row in letters)
+        assert found == Counter((source, offset, code) for (source, offset), code in feed.refused.items())
+        lines = self.rows(
+            "SELECT source, first_offset, last_offset, `read`, written, duplicate, dead_letter"
+            " FROM {operations}.ledger_current WHERE kind = 'offsets' ORDER BY source, first_offset"
+        )
+        total: Counter[str] = Counter()
+        ends: Counter[str] = Counter()
+        for line in lines:
+            assert line["first_offset"] == ends[line["source"]], lines
+            ends[line["source"]] = line["last_offset"] + 1
+            assert line["read"] == line["written"] + line["duplicate"] + line["dead_letter"], line
+            total.update({door: line[door] for door in ("read", "written", "duplicate", "dead_letter")})
+        assert total == Counter(
+            read=feed.sent, written=len(feed.clean), duplicate=feed.duplicates, dead_letter=len(feed.refused)
+        )
