@@ -20,16 +20,22 @@ import argparse
 import json
 import logging
 import os
+import secrets
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from contracts.errors import Misuse
 from local.service import PROJECT as LOCAL_PROJECT
+
+if TYPE_CHECKING:
+    from connectors.warehouse import Warehouse
 
 COMMANDS = ("batch", "stream", "demo", "generate", "produce", "setup", "query", "local")
 SERVICES = ("gcs", "bigquery")
@@ -111,8 +117,7 @@ def _batch(argv: list[str]) -> int:
         if ours.local:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told in one line, from the ledger
-        logging.getLogger("root").setLevel(logging.CRITICAL)
+        _quiet()
         found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
@@ -157,8 +162,7 @@ def _stream(argv: list[str]) -> int:
             google.project = google.project or LOCAL_PROJECT
         given = any(argument.startswith("--bootstrap_servers") for argument in argv)
         servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-        logging.getLogger("root").setLevel(logging.CRITICAL)
+        _quiet()
         with shown(progress, log) as show:
             found = run_stream(options, servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), log, show)
         if ours.summary:
@@ -172,18 +176,50 @@ def _demo(argv: list[str]) -> int:
     from operations.demo import NEXT, QUERIES, SIZES
     from operations.report import print_rows
 
-    parser = _parser("demo", "The whole way on this machine: dirty files, a run, three questions.", "")
+    parser = _parser("demo", "The whole way on this machine: dirty files, a run, three questions, a stream.", "")
     parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where the local cloud's data is")
     arguments = parser.parse_args(argv)
-    folder = str(arguments.local_dir)
-    with _cloud(True, arguments.local_dir):
+    local = ["--local", "--local_dir", str(arguments.local_dir)]
+    with _cloud(True, arguments.local_dir, STREAM_SERVICES):
         sizes = [part for name, size in SIZES.items() for part in (f"--{name}", str(size))]
-        _generate(["--output", "gs://ecommerce-data-lake/raw", "--seed", "1", "--local", "--local_dir", folder, *sizes])
-        code = _batch(["--runner", "DirectRunner", "--local", "--local_dir", folder])
+        _generate(["--output", "gs://ecommerce-data-lake/raw", "--seed", "1", *local, *sizes])
+        code = _batch(["--runner", "DirectRunner", *local])
         warehouse = Warehouse(LOCAL_PROJECT, LOCAL_LOCATION)
         for title, sql in QUERIES.items():
             print_rows(output, title, warehouse.query(sql))
+        code = code or _demo_stream(warehouse, local)
     output.print(NEXT, markup=False, highlight=False)
+    return code
+
+
+def _demo_stream(warehouse: Warehouse, local: list[str]) -> int:
+    """Events sent to Kafka while the stream that reads them is killed and started again."""
+    from threading import Thread
+
+    from connectors.kafka_client import admin, create_topics
+    from connectors.kafka_config import KafkaConfig
+    from connectors.storage import Storage
+    from operations.demo_stream import RATE, STREAM_EVENTS, kill_halfway, stream_counts
+    from operations.report import print_rows
+
+    clean, manifest = "gs://ecommerce-data-lake/clean", "gs://ecommerce-data-lake/clean/sent.json"
+    none = [part for name in ("customers", "products", "transactions") for part in (f"--{name}", "0")]
+    _generate(["--output", clean, "--dirty", "0", "--events", str(STREAM_EVENTS), *none, *local])
+    kafka = KafkaConfig(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+    with admin(kafka) as client:
+        create_topics(client, kafka, {"user-events": 4})
+    send = ["--input", f"{clean}/user_events.json", "--topic", "user-events", "--dirty", "0.05"]
+    run_id = f"demo-{secrets.token_hex(3)}"  # the same for both starts: a run takes its own lease over at once
+    stream = ["--runner", "PrismRunner", "--run_id", run_id, *local]
+    producing = Thread(target=_produce, args=([*send, "--rate", str(RATE), "--manifest", manifest, *local],))
+    producing.start()
+    try:
+        kill_halfway(warehouse, stream, run_id, log)
+    finally:
+        producing.join()
+    code = _stream([*stream, "--stop_when_idle", "2"])
+    sent = json.loads(Storage(LOCAL_PROJECT).read(manifest))
+    print_rows(output, "the stream, killed once", stream_counts(warehouse, sent))
     return code
 
 
@@ -439,6 +475,16 @@ def _explained(error: Exception) -> str | None:
     if isinstance(error, RetryError | NoConnection):
         return f"no connection: {str(error).splitlines()[0]}"
     return None
+
+
+def _quiet() -> None:
+    """Say nothing of what runners log: a failure is told in one line, from the ledger."""
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.CRITICAL)
+    logging.getLogger("root").setLevel(logging.CRITICAL)  # Beam's workers log here, not to the root logger
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    # A worker's threads end with an exception when a job is cancelled.
+    threading.excepthook = lambda args: logging.getLogger(__name__).debug("a thread ended", exc_info=args.exc_value)
 
 
 def _interrupt(signum: int, frame: object) -> None:

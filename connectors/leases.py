@@ -16,14 +16,15 @@ from datetime import datetime
 
 from google.api_core.exceptions import BadRequest, GoogleAPICallError
 from google.cloud.bigquery import SchemaField
+from requests.exceptions import RequestException
 
 from connectors.warehouse import TableSpec, Warehouse
 
 __all__ = ["LEASE_SECONDS", "Heartbeat", "Holder", "Leases", "leases_spec"]
 
-LEASE_SECONDS = 60
+LEASE_SECONDS = 30
 """How long a lease outlives the last sign of life of its holder."""
-HEARTBEAT_SECONDS = 15
+HEARTBEAT_SECONDS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,12 @@ class Holder:
 
 
 def leases_spec(dataset: str) -> TableSpec:
-    """The table `leases`. `table` is dataset.table, `group` a Kafka group or null."""
+    """The table `leases`. `table` is dataset.table, or group:NAME for a Kafka consumer group."""
     return TableSpec(
         dataset,
         "leases",
         (
-            SchemaField("table", "STRING", "REQUIRED", description="dataset.table"),
-            SchemaField("group", "STRING", description="The Kafka consumer group of a stream"),
+            SchemaField("table", "STRING", "REQUIRED", description="dataset.table, or group:NAME of a consumer group"),
             SchemaField("run_id", "STRING", description="The run that may write, null if none"),
             SchemaField("token", "STRING", description="The attempt of that run"),
             SchemaField("until", "TIMESTAMP", description="When the lease lapses without a heartbeat"),
@@ -78,14 +78,17 @@ class Leases:
         )  # fmt: skip
         return next((holder for holder in self.holders([table]) if holder.token != token), None)
 
-    def renew(self, tables: Sequence[str], token: str) -> None:
-        """Sign of life: the leases that carry `token` last a while longer."""
-        for table in tables:
+    def renew(self, tables: Sequence[str], token: str) -> bool:
+        """Sign of life: the leases that carry `token` last a while longer. False where one is not its any more."""
+        touched = [
             self._update(
                 f"UPDATE {self._name} SET until = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {LEASE_SECONDS} SECOND)"
                 " WHERE `table` = @name AND token = @token",
                 name=table, token=token,
-            )  # fmt: skip
+            )
+            for table in tables
+        ]  # fmt: skip
+        return all(touched)
 
     def release(self, tables: Sequence[str], token: str) -> None:
         """Give the leases that carry `token` back."""
@@ -109,24 +112,25 @@ class Leases:
         """Take the lease for a new attempt, waiting for a holder without a sign of life; the holder if it shows one."""
         first = self.take(table, run_id, token, takeover=True)
         holder = first
+        if first is not None:
+            waiting(first)
         while first is not None and holder is not None:
             if holder.token != first.token or holder.until > first.until:
                 return holder
-            waiting(holder)
-            time.sleep(2)
+            time.sleep(1)
             holder = self.take(table, run_id, token, takeover=True)
         return holder
 
-    def _update(self, sql: str, **parameters: str) -> None:
-        """An UPDATE, again where BigQuery could not put it in line with another one."""
+    def _update(self, sql: str, **parameters: str) -> int:
+        """An UPDATE, again where BigQuery could not put it in line with another one; the rows that it touched."""
         for attempt in range(5):
             try:
-                self._warehouse.update(sql, **parameters)
-                return
+                return self._warehouse.update(sql, **parameters)
             except BadRequest as error:
                 if "concurrent update" not in str(error) or attempt == 4:
                     raise
                 time.sleep(1 + attempt)
+        return 0
 
 
 class Heartbeat:
@@ -135,6 +139,8 @@ class Heartbeat:
 
     def __init__(self, leases: Leases, tables: Sequence[str], token: str, release: bool = True) -> None:
         self._leases, self._tables, self._token, self._release = leases, tables, token, release
+        self.lost = threading.Event()
+        """Set when another run has taken one of the leases."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
 
@@ -151,6 +157,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
-                self._leases.renew(self._tables, self._token)
-            except GoogleAPICallError:
-                continue  # the lease outlives three missed beats; a lapsed one is noticed before the merge
+                if not self._leases.renew(self._tables, self._token):
+                    self.lost.set()
+            except (GoogleAPICallError, RequestException):
+                continue  # the lease outlives three missed beats; a lapsed one is noticed before anything is written

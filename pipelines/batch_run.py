@@ -88,7 +88,7 @@ def refuse_unless_free(leases: Leases, names: Sequence[str], run: Run, log: Call
         for name in names:
             holder = leases.wait_for(
                 name, run.run_id, run.token,
-                lambda held: log(f"{held.table}: waiting for the lease of run {held.run_id} to lapse"),
+                lambda held: log(f"{held.table}: waiting for the lease of run {held.run_id} to lapse, {held.until}"),
             )  # fmt: skip
             if holder:
                 raise refuse_held(name, holder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.kafka import ReadFromKafka, default_io_expansion_service
@@ -19,7 +20,6 @@ from connectors.commit_offsets import CommitOffsets
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_source import IntoBlocks, KafkaRecord
 from connectors.stream_ledger import StreamLedger
-from transforms.dead_letters import Refused
 from transforms.stamped import DecodeStampedBlocks, StampedPart
 
 __all__ = ["Stream"]
@@ -65,12 +65,12 @@ class Stream:
             | "Into blocks" >> beam.ParDo(IntoBlocks(self.topics, self.max_record_bytes, self.attempt))
             | "Decode and validate"
             >> beam.ParDo(DecodeStampedBlocks(to.tables, to.buckets))
-            .with_outputs(DecodeStampedBlocks.REFUSED, main="rows")
             .with_output_types(StampedPart)
+            .with_outputs(DecodeStampedBlocks.REFUSED, main="rows")
         )
-        written = decoded.rows | "Append rows" >> beam.ParDo(AppendRows(to)).with_outputs(
-            AppendRows.REFUSED, main="acks"
-        ).with_output_types(tuple[str, bytes])
+        written = decoded.rows | "Append rows" >> beam.ParDo(AppendRows(to)).with_output_types(
+            tuple[str, bytes]
+        ).with_outputs(AppendRows.REFUSED, main="acks")
         letters = (
             (
                 decoded[DecodeStampedBlocks.REFUSED] | "By table" >> beam.Map(_by_table),
@@ -86,5 +86,6 @@ class Stream:
         )
 
 
-def _by_table(refused: Refused) -> tuple[str, Refused]:
+def _by_table(refused: Any) -> tuple[str, Any]:
+    """Keyed. Any, and not Refused: Beam would take a named tuple for a row with a schema."""
     return refused.table, refused

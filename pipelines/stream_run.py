@@ -7,8 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -67,14 +66,14 @@ def run_stream(
     to, run = prepared.stream.destination, prepared.stream.destination.run
     leases = Leases(to.warehouse, run.operations_dataset)
     began = time.monotonic()
-    with _interruptible() as stop:
+    with _Stop() as stop:
         refuse_unless_free(leases, prepared.lease_names, run, log)
-        with Heartbeat(leases, prepared.lease_names, run.token):
+        with Heartbeat(leases, prepared.lease_names, run.token) as heartbeat:
             prepared = with_buckets(prepared, streams.buckets)
             resolve_starts(prepared, streams.start_from, log)
             ways = [f"{topic} into {name}" for topic, name in prepared.stream.topics.items()]
             log(f"run {run.run_id}: {', '.join(ways)}")
-            watch = _Watch(prepared, streams.stop_when_idle, stop, show)
+            watch = _Watch(prepared, streams.stop_when_idle, stop, heartbeat, show)
             why = _attempts(prepared, options, streams.max_restarts, watch, log)
     state = State.FAILED if why else State.DONE
     ledger = LedgerTable(to.warehouse, run.operations_dataset)
@@ -115,13 +114,14 @@ class _Watch:
     """Looks after a running job: tells how it goes, and when it is time to stop."""
 
     def __init__(
-        self, prepared: PreparedStream, idle_seconds: float | None, stop: threading.Event,
+        self, prepared: PreparedStream, idle_seconds: float | None, stop: _Stop, heartbeat: Heartbeat,
         show: Callable[[Status], None],
     ) -> None:  # fmt: skip
         self._prepared = prepared
         self._offsets = prepared.offsets
         self._idle_seconds = idle_seconds
         self._stop = stop
+        self._heartbeat = heartbeat
         self._show = show
         self._began = time.monotonic()
         self._start = sum(self._committed().values())
@@ -130,15 +130,18 @@ class _Watch:
 
     @property
     def stopped(self) -> bool:
-        """Whether the stream was told to stop."""
-        return self._stop.is_set()
+        """Whether the stream was told to stop, or may not go on."""
+        return self._stop.asked.is_set() or self._heartbeat.lost.is_set()
 
     def until_stopped(self, result: PipelineResult, attempt: str) -> str | None:
         """Wait until the job fails (why) or has been stopped and nothing is in flight (None)."""
+        self._stop.listen()
         while True:
+            if self._heartbeat.lost.is_set():
+                return "another run has taken the lease"
             if why := _failure(result):
                 return why
-            if self._stop.wait(POLL_SECONDS) or self._idle():
+            if self._stop.asked.wait(POLL_SECONDS) or self._idle():
                 return self._drain(result, attempt)
 
     def _idle(self) -> bool:
@@ -218,22 +221,31 @@ def _cancel(result: PipelineResult) -> None:
         logger.debug("the runner is gone", exc_info=True)
 
 
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set an event while the block lasts; a second one interrupts."""
-    stop = threading.Event()
+class _Stop:
+    """SIGINT and SIGTERM set `asked` while the block lasts; a second one interrupts."""
 
-    def ask(signum: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
+    def __init__(self) -> None:
+        self.asked = threading.Event()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> _Stop:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.listen()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Be told of signals, whoever has asked for that since: Beam's job servers do when they start, to end at
+        once and the job with them."""
+        for number in self._before:
+            signal.signal(number, self._ask)
+
+    def _ask(self, signum: int, frame: object) -> None:
+        if self.asked.is_set():
+            raise KeyboardInterrupt
+        self.asked.set()
 
 
 def streaming_options(options: PipelineOptions) -> None:

@@ -117,9 +117,10 @@ class Feed:
 class StreamStart:
     """One start of a stream in a process group of its own."""
 
-    run_id: str
     process: subprocess.Popen[str]
     summary: Path
+    before: int
+    """Rows that the table had."""
 
     def kill(self) -> None:
         """SIGKILL to the whole group."""
@@ -142,7 +143,7 @@ class StreamSite:
     directory: Path
     endpoints: Endpoints
     name: str
-    """Of topic, group, data set and operations data set."""
+    """Of topic, group, data set, operations data set and run: a start goes on with the run of the one before."""
     runner: str = "PrismRunner"
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -160,40 +161,39 @@ class StreamSite:
     def start(self, *arguments: str) -> StreamStart:
         """Start the stream."""
         self.starts += 1
-        run_id = f"{self.name}-{self.starts}"
-        summary = self.directory / f"{run_id}.json"
+        summary = self.directory / f"{self.name}-{self.starts}.json"
         command = [
             *(sys.executable, "launcher.py", "stream", f"--runner={self.runner}", "--local"),
             *(f"--local_dir={self.directory}", f"--topic={self.name}=user_events_streaming"),
             *(f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"),
-            *(f"--run_id={run_id}", f"--summary={summary}", *self.arguments, *arguments),
+            *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
         ]
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             env={**os.environ, **self.endpoints.environment(), **self.environment},
         )  # fmt: skip
-        return StreamStart(run_id, process, summary)
+        return StreamStart(process, summary, self._rows_written())
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to a query; {data} and {operations} are the site's data sets."""
         names = {"data": self.name, "operations": f"{self.name}_operations"}
         return Warehouse("local-project", "US").query(sql.format(**names))
 
-    def written_by(self, start: StreamStart, seconds: float = 120) -> int:
+    def written_by(self, start: StreamStart, seconds: float = 180) -> int:
         """Wait for the first rows of a start; how many there are then."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert start.process.poll() is None, start.process.communicate()[0]
-            try:
-                count = self.rows(
-                    f"SELECT COUNT(*) AS n FROM {{data}}.user_events_streaming WHERE _run_id = '{start.run_id}'"
-                )[0]["n"]
-            except Exception:  # the first start makes the table
-                count = 0
-            if count:
-                return int(count)
+            if count := self._rows_written() - start.before:
+                return count
             time.sleep(0.2)
         raise AssertionError("no row was written")
+
+    def _rows_written(self) -> int:
+        warehouse = Warehouse("local-project", "US")
+        if warehouse.existing(self.name, "user_events_streaming") is None:
+            return 0
+        return int(self.rows("SELECT COUNT(*) AS n FROM {data}.user_events_streaming")[0]["n"])
 
     def check(self, feed: Feed) -> None:
         """Every valid event once in the table, every refused one once in the dead letters, every offset accounted."""
