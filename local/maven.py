@@ -152,11 +152,15 @@ class _Progress:
 
 
 def main() -> None:
-    """Make every lock file."""
+    """Make the lock files of those programs whose coordinates have changed."""
     for toml in sorted(Path(__file__).parent.glob("*.toml")):
-        if not toml.name.endswith(".lock.toml"):
-            toml.with_suffix(".lock.toml").write_text(lock(toml))
-            print(f"{toml.with_suffix('.lock.toml').name} made")
+        made = toml.with_suffix(".lock.toml")
+        if toml.name.endswith(".lock.toml"):
+            continue
+        if made.exists() and hashlib.sha256(toml.read_bytes()).hexdigest() in made.read_text():
+            continue
+        made.write_text(lock(toml))
+        print(f"{made.name} made")
 
 
 if __name__ == "__main__":
