@@ -19,7 +19,7 @@ PIP = TMPDIR="$$PWD/.venv/tmp" $(BIN)/python -m pip install --disable-pip-versio
 $(LOCKED): requirements.lock tools/check_machine.sh
 	@rm -f $@ $(STAMP)
 	@python=$$(tools/check_machine.sh "$(PYTHON)") \
-		&& echo "installing into .venv with $$python: 320 MB to download, 1.4 GB on disk, a minute or more" \
+		&& echo "installing into .venv with $$python: 430 MB to download, 1.8 GB on disk, a minute or more" \
 		&& "$$python" -m venv --clear .venv && mkdir .venv/tmp
 	@awk '/^setuptools==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock > .venv/setuptools.lock
 	@$(PIP) --quiet --require-hashes -r .venv/setuptools.lock
@@ -58,10 +58,11 @@ format: install ## put the code into form
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 .PHONY: lock
-lock: install ## renew requirements.lock from pyproject.toml
+lock: install ## renew requirements.lock from pyproject.toml, local/*.lock.toml from local/*.toml
 	@$(BIN)/python -m pip install --quiet uv==0.13.9
 	@$(BIN)/uv --no-cache pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	@$(BIN)/python -m local.maven
 
 .PHONY: clean
 clean: ## remove what the targets made, the local cloud's data included

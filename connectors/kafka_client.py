@@ -154,5 +154,5 @@ def refusals(config: KafkaConfig) -> Iterator[None]:
 
 def _said(error: BaseException) -> str:
     """What the error says, on one line and without the names that kafka-python puts before it."""
-    text = re.sub(r"^(\[Error -?\d+\]\s*)?(\w+Error:\s*)*", "", " ".join(str(error).split()))
+    text = re.sub(r"^(\[Error -?\d+\]\s*)?(\w+Error(:\s*|$))*", "", " ".join(str(error).split()))
     return text or type(error).__name__.removesuffix("Error")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,15 +129,28 @@ def _for_java(value: str, providers: set[str]) -> str:
 def parse_properties(text: str) -> dict[str, str]:
     """The entries of a Java .properties file: `name=value` or `name: value`, comments, lines joined by a backslash."""
     found: dict[str, str] = {}
-    for line in re.sub(r"\\\r?\n\s*", "", text).splitlines():
-        line = line.strip()
-        if not line or line[0] in "#!":
-            continue
+    for line in _logical_lines(text):
         match = re.fullmatch(r"((?:[^\s=:\\]|\\.)+)\s*[=:\s]\s*(.*)", line)
         if match is None:
             raise Misuse(f"--kafka_config: {line.split()[0]!r} has no value")
         found[_unescaped(match[1])] = _unescaped(match[2])
     return found
+
+
+def _logical_lines(text: str) -> Iterator[str]:
+    """Lines without comments and blank ones, those joined that an odd number of backslashes at the end joins."""
+    begun = ""
+    for natural in re.split(r"\r\n|\r|\n", text):
+        line = begun + natural.strip(" \t\f")
+        if not begun and (not line or line[0] in "#!"):
+            continue
+        if (len(line) - len(line.rstrip("\\"))) % 2:
+            begun = line[:-1]
+            continue
+        yield line
+        begun = ""
+    if begun:
+        yield begun
 
 
 def _unescaped(text: str) -> str:

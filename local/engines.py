@@ -21,7 +21,7 @@ from local.jars import Say, pathing_jar, say_on_stderr
 from local.java import java
 from local.prism import prism
 
-__all__ = ["engines", "prefetch"]
+__all__ = ["engines", "guarded", "prefetch"]
 
 EXPANSION_SERVICE = "sdks:java:io:expansion-service:shadowJar"
 """What Beam calls the jar that ReadFromKafka expands with."""
@@ -51,7 +51,7 @@ def engines(runner: str, say: Say = say_on_stderr) -> Iterator[list[str]]:
     """
     engine = {"prismrunner": ["prism"], "flinkrunner": ["flink"]}.get(runner.lower(), [])
     files = prefetch(["kafka-io", *engine], say)
-    with _guarded({"java": java()} | {name: files[name] for name in engine if name == "prism"}) as programs:
+    with guarded({"java": java()} | {name: files[name] for name in engine if name == "prism"}) as programs:
         options = [f"--beam_services={json.dumps({EXPANSION_SERVICE: str(files['kafka-io'])})}"]
         if engine == ["prism"]:
             options += ["--environment_type=LOOPBACK", f"--prism_location={programs / 'prism'}"]
@@ -70,7 +70,7 @@ def engines(runner: str, say: Say = say_on_stderr) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _guarded(programs: dict[str, Path]) -> Iterator[Path]:
+def guarded(programs: dict[str, Path]) -> Iterator[Path]:
     """A folder of scripts that run the programs under guard.py for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="shop-pipeline-", ignore_cleanup_errors=True) as name:
         folder, fifo = Path(name), Path(name, "launcher")

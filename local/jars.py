@@ -82,10 +82,15 @@ def pathing_jar(name: str, say: Say = say_on_stderr) -> Path:
 
 def class_path(jar: Path) -> list[Path]:
     """The files that a pathing jar stands for."""
-    with zipfile.ZipFile(jar) as archive:
-        manifest = archive.read(MANIFEST).decode().replace("\n ", "")
-    uris = next(line for line in manifest.splitlines() if line.startswith("Class-Path: ")).split()[1:]
+    lines = manifest(jar).replace("\n ", "").splitlines()
+    uris = next(line for line in lines if line.startswith("Class-Path: ")).split()[1:]
     return [Path(unquote(urlsplit(uri).path)) for uri in uris]
+
+
+def manifest(jar: Path) -> str:
+    """The manifest as it stands, in lines of at most 72 bytes."""
+    with zipfile.ZipFile(jar) as archive:
+        return archive.read(MANIFEST).decode()
 
 
 def _whole(jar: Path) -> bool:

