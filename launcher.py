@@ -105,6 +105,7 @@ def _batch(argv: list[str]) -> int:
     parser = PipelineArguments(prog="launcher.py batch", conflict_handler="resolve", allow_abbrev=False)
     beam_arguments(parser)
     check_known(argv, parser)
+    _interruptible()
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     with _cloud(ours.local, Path(ours.local_dir)):
@@ -144,6 +145,7 @@ def _stream(argv: list[str]) -> int:
     parser = PipelineArguments(prog="launcher.py stream", conflict_handler="resolve", allow_abbrev=False)
     beam_arguments(parser)
     check_known(argv, parser)
+    _interruptible()
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
@@ -439,6 +441,12 @@ def _explained(error: Exception) -> str | None:
     if isinstance(error, RetryError | NoConnection):
         return f"no connection: {str(error).splitlines()[0]}"
     return None
+
+
+def _interruptible() -> None:
+    """Ctrl-C interrupts a call that waits again, once polars is imported: its handler has them resumed
+    (pola-rs/polars#21739)."""
+    signal.siginterrupt(signal.SIGINT, True)
 
 
 def _interrupt(signum: int, frame: object) -> None:
