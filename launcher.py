@@ -111,6 +111,7 @@ def _batch(argv: list[str]) -> int:
     parser = PipelineArguments(prog="launcher.py batch", conflict_handler="resolve", allow_abbrev=False)
     beam_arguments(parser)
     check_known(argv, parser)
+    _interruptible()
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     with _cloud(ours.local, Path(ours.local_dir)):
@@ -149,6 +150,7 @@ def _stream(argv: list[str]) -> int:
     parser = PipelineArguments(prog="launcher.py stream", conflict_handler="resolve", allow_abbrev=False)
     beam_arguments(parser)
     check_known(argv, parser)
+    _interruptible()
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
@@ -485,6 +487,12 @@ def _quiet() -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     # A worker's threads end with an exception when a job is cancelled.
     threading.excepthook = lambda args: logging.getLogger(__name__).debug("a thread ended", exc_info=args.exc_value)
+
+
+def _interruptible() -> None:
+    """Ctrl-C interrupts a call that waits again, once polars is imported: its handler has them resumed
+    (pola-rs/polars#21739)."""
+    signal.siginterrupt(signal.SIGINT, True)
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -30,7 +30,7 @@ def setup(
     for folder in FOLDERS:
         storage.write(join(bucket, folder, ""), b"")
     ensure_operations(warehouse, operations_dataset)
-    log(f"data set {operations_dataset}: ledger, dead_letters, leases")
+    log(f"data set {operations_dataset}: ledger, dead_letters, leases, write_streams")
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])
         warehouse.ensure_table(table_spec(table, datasets[name]))

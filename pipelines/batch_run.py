@@ -74,7 +74,10 @@ def _execute(
             pipeline.run().wait_until_finish()
         except Exception as error:
             logger.debug("the job failed", exc_info=True)
-            return str(error).strip().splitlines()[-1]
+            why = str(error).strip().splitlines()[-1]
+            if why.startswith(KeyboardInterrupt.__name__):  # FnApiRunner takes it for an error of the step
+                raise KeyboardInterrupt from None
+            return why
     return None
 
 

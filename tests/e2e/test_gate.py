@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -78,30 +79,63 @@ def test_a_lost_row_breaks_the_ledger_and_nothing_is_loaded(warehouse: Warehouse
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
 
 
-def start(raw: Path, *arguments: str, bigquery: str | None = None) -> subprocess.Popen[bytes]:
-    """A launcher that runs a batch over `raw`."""
-    Storage("local-project").client.create_bucket("bucket")
-    return subprocess.Popen(
+@contextmanager
+def started(raw: Path, *arguments: str, bigquery: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A launcher that runs a batch over `raw`, no longer than the block lasts."""
+    storage = Storage("local-project")
+    if not storage.bucket_exists("gs://bucket"):
+        storage.client.create_bucket("bucket")
+    launcher = subprocess.Popen(
         [
             *(sys.executable, "launcher.py", "batch", "--project=local-project", "--location=US", f"--input={raw}"),
             *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters", *arguments),
         ],
         cwd=ROOT,
         env={**os.environ, **({"BIGQUERY_EMULATOR_HOST": bigquery} if bigquery else {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
+    with launcher:
+        try:
+            yield launcher
+        finally:
+            launcher.kill()
 
 
 def test_the_lease_is_held_until_the_run_ends(warehouse: Warehouse, raw: Path) -> None:
     leases = Leases(warehouse, "pipeline_operations")
-    with HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy:
+    with (
+        HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy,
+        started(raw, "--runner=DirectRunner", "--run_id=holder", bigquery=proxy.address) as launcher,
+    ):
         proxy.hold(r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"run")(?=.*"value": ?"done")', after=False)
-        launcher = start(raw, "--runner=DirectRunner", "--run_id=holder", bigquery=proxy.address)
         assert proxy.held.wait(60)
         assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
         assert [holder.run_id for holder in leases.holders(["ecommerce_data.customers"])] == ["holder"]
         proxy.release()
-        assert launcher.wait(60) == 0
+        launcher.communicate(timeout=60)
+    assert launcher.returncode == 0
     assert leases.holders(["ecommerce_data.customers"]) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_run_cleanly(sent: signal.Signals, warehouse: Warehouse, raw: Path) -> None:
+    with (
+        HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy,
+        started(raw, "--runner=DirectRunner", "--run_id=stopped", bigquery=proxy.address) as launcher,
+    ):
+        proxy.hold("customers-load", after=False)
+        assert proxy.held.wait(60)
+        launcher.send_signal(sent)
+        output, errors = launcher.communicate(timeout=30)
+    assert (launcher.returncode, output) == (1, b"")
+    assert errors.endswith(b"interrupted; nothing is half written, and the same --run_id goes on where this stopped\n")
+    assert b"Traceback" not in errors
+    assert Leases(warehouse, "pipeline_operations").holders(["ecommerce_data.customers"]) == []
+    with started(raw, "--runner=DirectRunner", "--run_id=stopped") as again:
+        again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
 
 
 @contextmanager
@@ -143,22 +177,21 @@ def test_the_graph_finishes_without_its_launcher(warehouse: Warehouse, raw: Path
         job_service(tmp_path, {"BIGQUERY_EMULATOR_HOST": proxy.address}) as endpoint,
     ):
         proxy.hold("dead_letters-load", after=False)
-        launcher = start(
+        with started(
             raw, "--runner=PortableRunner", f"--job_endpoint={endpoint}", "--run_id=left",
             "--environment_type=beam:env:embedded_python:v1",
-        )  # fmt: skip
-        assert proxy.held.wait(60)
-        assert launcher.poll() is None
-        launcher.kill()
-        launcher.wait()
+        ) as launcher:  # fmt: skip
+            assert proxy.held.wait(60)
+            assert launcher.poll() is None  # and is killed here
         ledger = LedgerTable(warehouse, "pipeline_operations")
         assert ledger.lines("left", "staged") == ledger.lines("left", "run") == []
         proxy.release()
         wait_for(lambda: ledger.lines("left", "run"), 60)
+        leases = Leases(warehouse, "pipeline_operations")
+        wait_for(lambda: not leases.holders(["ecommerce_data.customers"]), 30)  # and before it could lapse
     assert [line["state"] for line in ledger.lines("left", "run")] == ["done"]
     (line,) = ledger.lines("left", "loaded")
     assert [line[door] for door in ("read", "written", "duplicate", "dead_letter")] == [52, 50, 1, 1]
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
     assert len(warehouse.query("SELECT 1 FROM pipeline_operations.dead_letters")) == 1
     assert warehouse.tables("pipeline_operations", "staging_") == []
-    assert Leases(warehouse, "pipeline_operations").holders(["ecommerce_data.customers"]) == []

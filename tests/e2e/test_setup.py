@@ -17,7 +17,7 @@ from tests.e2e.proxies import RecordingProxy
 
 pytestmark = pytest.mark.e2e
 PLACE = ("--project=local-project", "--location=US")
-OPERATIONS = ["dead_letters", "leases", "ledger", "ledger_current"]
+OPERATIONS = ["dead_letters", "leases", "ledger", "ledger_current", "write_streams"]
 
 
 def data_sets(warehouse: Warehouse) -> dict[str, list[str]]:
