@@ -83,13 +83,11 @@ class Batch:
             .with_outputs(Deduplicate.COUNTS, Deduplicate.DUPLICATES, main="rows")
         )
         shards = unique.rows | "Write shards" >> beam.ParDo(write_shards or WriteShards(self.run, self.storage))
-        told = decoded[DecodeBlocks.REFUSED] | "Tell of the refused" >> beam.Map(_told)
-        refused = (told, unique[Deduplicate.DUPLICATES] | beam.FlatMap(_duplicates))
-        letters = (
-            refused
-            | "All refused" >> beam.Flatten()
-            | "Write dead letters" >> beam.ParDo(WriteDeadLetters(self.tables, self.run, self.storage))
-        )
+        refused = decoded[DecodeBlocks.REFUSED] | "Tell of the refused" >> beam.Map(_told)
+        if self.run.keep_duplicates:  # a Flatten is a stage of its own to FnApiRunner
+            duplicates = unique[Deduplicate.DUPLICATES] | "Duplicates" >> beam.FlatMap(_duplicates)
+            refused = (refused, duplicates) | "All refused" >> beam.Flatten()
+        letters = refused | "Write dead letters" >> beam.ParDo(WriteDeadLetters(self.tables, self.run, self.storage))
         pinned = inputs | "Sources" >> beam.Map(_source)
         ratio = self.run.max_dead_letter_ratio
         found: PCollection[Balance] = (
