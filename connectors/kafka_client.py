@@ -34,6 +34,7 @@ logging.getLogger("kafka").setLevel(max(logging.INFO, logging.getLogger("kafka")
 
 Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
 REFUSED_CREDENTIALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)
+REFUSED_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
 CONNECT_MS = 15_000
 """How long a server may take to answer at all. A refusal is said within 30 s of the start, so it is half of that."""
 REQUEST_MS = 10_000
@@ -85,8 +86,8 @@ def _net_client(failures: list[BaseException], **settings: object) -> KafkaNetCl
     get_connection, build_transport = manager.get_connection, manager._build_transport
 
     def watched(node: object, *args: object, **options: object) -> KafkaConnection:
-        if failures and isinstance(failures[0], REFUSED_CREDENTIALS):
-            raise failures[0]
+        if failures and (isinstance(failures[0], REFUSED_CREDENTIALS) or REFUSED_CERTIFICATE in str(failures[0])):
+            raise failures[0]  # the next attempt would meet it again
         connection: KafkaConnection = get_connection(node, *args, **options)
         connection.init_future.add_callback(lambda _: failures.clear())
         connection.init_future.add_errback(lambda error: failures.__setitem__(slice(None), [error]))

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from contracts.errors import Misuse
 from local import kafka
 from local.processes import free_port
 from local.watcher import Watcher
+from tests.connectors.certificates import Authority
 
 pytestmark = pytest.mark.e2e
 
@@ -26,19 +28,32 @@ Ports = dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
-    """A broker where anybody may do anything on `broker`, and alice, who has no permission, comes in by `sasl`."""
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """It vouches for the broker, and for clients."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Ports]:
+    """A broker where anybody may do anything on `broker`, and `ssl` takes only whom the authority vouches for; alice,
+    who has no permission, comes in by `sasl`.
+    """
     directory = tmp_path_factory.mktemp("kafka")
     found: Ports = {}
-    for name in ("broker", "controller", "sasl"):
+    for name in ("broker", "controller", "sasl", "ssl"):
         found[name] = free_port(0, found.values())
-    listeners = {"PLAINTEXT": "broker", "CONTROLLER": "controller", "SASL_PLAINTEXT": "sasl"}
+    listeners = {"PLAINTEXT": "broker", "CONTROLLER": "controller", "SASL_PLAINTEXT": "sasl", "SSL": "ssl"}
     extra = {
         "listeners": ",".join(f"{kind}://127.0.0.1:{found[name]}" for kind, name in listeners.items()),
         "sasl.enabled.mechanisms": "PLAIN",
         "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{LOGIN} user_alice="{PASSWORD}";',
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",
+        "super.users": "User:ANONYMOUS;User:CN=client",
+        "ssl.client.auth": "required",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(authority.keystore("broker", None)),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority.file),
     }
     kafka.SERVICE.folder(directory).mkdir()
     kafka.SERVICE.log(directory).parent.mkdir()
@@ -118,6 +133,23 @@ def test_no_permission(alice: KafkaConfig) -> None:
             consumer(alice, "g").committed(TopicPartition("t", 0))
 
     refused(committed, "^no permission on the consumer group at 127", 10)
+
+
+def test_tls_on_both_sides(ports: Ports, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tls(trusted: Path, keystore: Path) -> KafkaConfig:
+        text = (
+            "security.protocol=SSL\nssl.truststore.type=PEM\nssl.keystore.type=PEM\nssl.key.password=env:KEY_PASSWORD\n"
+            f"ssl.truststore.location={trusted}\nssl.keystore.location={keystore}\n"
+        )
+        return KafkaConfig.load(f"127.0.0.1:{ports['ssl']}", "client.properties", lambda name: text.encode())
+
+    monkeypatch.setenv("KEY_PASSWORD", PASSWORD)
+    known = tls(authority.file, authority.keystore("client", PASSWORD))
+    with admin(known) as client:
+        assert partitions(client, known, ["t"]) == {"t": 3}
+    other = Authority(tmp_path)
+    another_broker = tls(other.file, authority.keystore("client", PASSWORD))
+    refused(lambda: admin(another_broker), "^Kafka at 127.* refuses: Handshake failed: .*CERTIFICATE_VERIFY_FAILED", 10)
 
 
 def test_unknown_topic(ports: Ports) -> None:
