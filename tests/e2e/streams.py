@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError
 
@@ -49,34 +49,69 @@ class Feed:
     sent: int = 0
     rate: float | None = None
     """Events a second, None for as fast as it goes; may be changed while it sends."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Of the topic that is made."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         client = KafkaAdminClient(bootstrap_servers=self.servers)
+        topic = {"num_partitions": self.partitions, "replication_factor": 1, "configs": self.settings}
         try:
-            client.create_topics({self.topic: {"num_partitions": self.partitions, "replication_factor": 1}})
+            client.create_topics({self.topic: topic})
         except TopicAlreadyExistsError:
             pass
         finally:
             client.close()
 
-    def send(self, events: int, **settings: Any) -> None:
-        """Send so many records and wait until the broker has them."""
+    def send(self, events: int, transaction: str | None = None) -> None:
+        """Send so many records and wait until the broker has them; with `transaction`, its name, in one transaction."""
+        with self._producer(transaction) as producer:
+            for key, value, code in self.records(events):
+                future = producer.send(self.topic, value, key=key)
+                if code:
+                    future.add_callback(self._note, code)
+                if self.rate:
+                    time.sleep(1 / self.rate)
+            producer.flush()
+            if transaction:
+                producer.commit_transaction()
+
+    def send_aborted(self, events: int, transaction: str) -> None:
+        """Send records in a transaction that is aborted: nobody may see them."""
+        with self._producer(transaction) as producer:
+            for number in range(events):
+                producer.send(self.topic, b'{"event_id": "aborted"}', key=b"aborted-%d" % number)
+            producer.flush()
+            producer.abort_transaction()
+
+    @contextmanager
+    def _producer(self, transaction: str | None) -> Iterator[KafkaProducer]:
+        settings = {"transactional_id": transaction} if transaction else {}
         producer = KafkaProducer(
             bootstrap_servers=self.servers, acks="all", linger_ms=20, batch_size=1 << 17, **settings
         )
         try:
-            for _ in range(events):
-                key, value, code = self._record()
-                future = producer.send(self.topic, value, key=key)
-                if code:
-                    future.add_callback(self._note, code)
-                self.sent += 1
-                if self.rate:
-                    time.sleep(1 / self.rate)
-            producer.flush()
+            if transaction:
+                producer.init_transactions()
+                producer.begin_transaction()
+            yield producer
         finally:
             producer.close()
+
+    def visible(self) -> int:
+        """Records that a reader of the topic sees now."""
+        consumer = KafkaConsumer(bootstrap_servers=self.servers, isolation_level="read_committed")
+        try:
+            partitions = [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic)]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            found = 0
+            while any(consumer.position(partition) < ends[partition] for partition in partitions):
+                found += sum(map(len, consumer.poll(200).values()))
+            return found
+        finally:
+            consumer.close()
 
     @contextmanager
     def sending(self, events: int) -> Iterator[threading.Thread]:
@@ -97,20 +132,24 @@ class Feed:
     def _note(self, code: str, metadata: Any) -> None:
         self.refused[f"kafka://{metadata.topic}/{metadata.partition}", metadata.offset] = code
 
-    def _record(self) -> tuple[bytes, bytes | None, str | None]:
-        if self._random.random() < self.dirty:
-            value, code = self._random.choice(DEFECTS)
-            return b"defect-%d" % self.sent, value, code
-        number = self.sent
-        if self.clean and self._random.random() < 2 * self.dirty:
-            number = self._random.choice(range(max(0, number - 2000), number))
-        identity = f"{self.topic}-{number:09d}"
-        self.clean.add(identity)
-        event = {
-            "event_id": identity, "customer_id": f"c{number % 97}", "event_type": "page_view",
-            "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": f"https://shop.example/p/{number % 50}",
-        }  # fmt: skip
-        return identity.encode(), json.dumps(event).encode(), None
+    def records(self, events: int) -> Iterator[tuple[bytes, bytes | None, str | None]]:
+        """So many more records: key, value, and the code of one that must be refused. They count as sent."""
+        for number in range(self.sent, self.sent + events):
+            self.sent += 1
+            if self._random.random() < self.dirty:
+                value, code = self._random.choice(DEFECTS)
+                yield b"defect-%d" % number, value, code
+                continue
+            known = number
+            if self.clean and self._random.random() < 2 * self.dirty:
+                known = self._random.randrange(max(0, number - 2000), number)
+            identity = f"{self.topic}-{known:09d}"
+            self.clean.add(identity)
+            event = {
+                "event_id": identity, "customer_id": f"c{known % 97}", "event_type": "page_view",
+                "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": f"https://shop.example/p/{known % 50}",
+            }  # fmt: skip
+            yield identity.encode(), json.dumps(event).encode(), None
 
 
 @dataclass

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kafka.admin import KafkaAdminClient
 
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_config import KafkaConfig
+from local import services
 from local.services import Endpoints
-from tests.e2e.clouds import cloud_in
+from tests.e2e.clouds import ROOT, cloud_in
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -28,7 +35,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endp
         yield directory, endpoints
 
 
-def site(cloud: tuple[Path, Endpoints], name: str, **settings: str) -> StreamSite:
+def site(cloud: tuple[Path, Endpoints], name: str, **settings: Any) -> StreamSite:
     """A stream of its own in the cloud."""
     return StreamSite(*cloud, name, **settings)
 
@@ -42,6 +49,14 @@ def lag(stream: StreamSite) -> int:
         return sum(ends[source] - (committed[source] or 0) for source in sources)
     finally:
         offsets.close()
+
+
+def launcher(cloud: tuple[Path, Endpoints], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Another command of the launcher, on the same cloud."""
+    return subprocess.run(
+        [sys.executable, "launcher.py", *arguments], cwd=ROOT, env={**os.environ, **cloud[1].environment()},
+        capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
 
 
 def test_every_event_once(cloud: tuple[Path, Endpoints]) -> None:
@@ -77,3 +92,142 @@ def test_killed_ten_times_while_events_flow(cloud: tuple[Path, Endpoints]) -> No
     stream.start("--stop_when_idle=2").finish()
     stream.check(feed)
     assert lag(stream) == 0
+
+
+def test_a_signal_stops_it_cleanly(cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(cloud, "stopped")
+    feed = stream.feed()
+    feed.send(2_000)
+    start = stream.start()
+    stream.written_by(start)
+    start.process.send_signal(signal.SIGTERM)
+    first = start.finish(60)
+    read = first["tables"]["user_events_streaming"]["read"]
+    assert (first["state"], read + lag(stream)) == ("done", feed.sent)
+    feed.send(1_000)
+    # The run's ledger has each record once: none of the first start's was read again.
+    assert stream.start("--stop_when_idle=1").finish()["tables"]["user_events_streaming"]["read"] == feed.sent
+    stream.check(feed)
+
+
+def test_downtime_longer_than_the_horizon(cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(cloud, "downtime", arguments=("--dedup_horizon=2s",))
+    feed = stream.feed()
+    feed.send(3_000)
+    start = stream.start()
+    written = stream.written_by(start)
+    start.kill()
+    assert written > 0
+    assert lag(stream) > 0, "the rows are committed already: nothing is shown"
+    time.sleep(4)
+    stream.start("--stop_when_idle=1").finish()
+    stream.check(feed)
+
+
+def test_a_job_that_fails_is_submitted_again(cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(cloud, "restarted")
+    feed = stream.feed()
+    with feed.sending(4_000):
+        feed.rate = 100
+        start = stream.start("--stop_when_idle=2")
+        stream.written_by(start)
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(start.process.pid)], capture_output=True, text=True, check=True
+        )
+        prism = [line.split()[0] for line in listed.stdout.splitlines() if "--job_port" in line]
+        os.kill(int(prism[0]), signal.SIGKILL)
+        feed.rate = None
+    start.finish()
+    stream.check(feed)
+
+
+def test_a_partition_is_added(cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(cloud, "grown")
+    feed = stream.feed(partitions=1)
+    feed.send(500)
+    start = stream.start()
+    stream.written_by(start)
+    client = KafkaAdminClient(bootstrap_servers=stream.servers)
+    client.create_partitions({stream.name: 2})
+    client.close()
+    feed.send(500)
+    deadline = time.monotonic() + 60
+    while len(stream.rows("SELECT DISTINCT _source FROM {data}.user_events_streaming")) < 2:
+        assert time.monotonic() < deadline, "the new partition is not read within 60 s"
+        time.sleep(1)
+    start.process.send_signal(signal.SIGINT)
+    start.finish(60)
+    stream.start("--stop_when_idle=1").finish()
+    stream.check(feed)
+
+
+def test_transactions_and_compaction_leave_holes(cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(cloud, "holes")
+    compacted = {"cleanup.policy": "compact", "segment.ms": "500", "min.cleanable.dirty.ratio": "0.01"}
+    feed = stream.feed(partitions=2, dirty=0.1, settings=compacted)
+    for _ in range(3):
+        feed.send(300)
+        feed.send_aborted(50, "holes")
+        feed.send(100, transaction="holes")
+    sent = feed.sent
+    deadline = time.monotonic() + 120
+    while feed.visible() == sent:  # duplicates have one key: compaction leaves the last
+        assert time.monotonic() < deadline, "the topic was not compacted"
+        feed.send(1)  # a new segment, for the active one is never compacted
+        sent += 1
+        time.sleep(1)
+    feed.send_aborted(50, "holes")
+    start = stream.start("--stop_when_idle=2")
+    start.finish()
+    assert lag(stream) == 0
+    read = stream.rows("SELECT SUM(`read`) AS n FROM {operations}.ledger_current WHERE kind = 'offsets'")[0]["n"]
+    assert read < feed.sent
+    feed.sent = read
+    stream.check(feed)
+
+
+def test_the_broker_is_away_for_half_a_minute(cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(cloud, "away")
+    feed = stream.feed()
+    feed.send(1_000)
+    start = stream.start()
+    stream.written_by(start)
+    broker = services.status(cloud[0]).services["kafka"].process
+    os.kill(broker.pid, signal.SIGTERM)
+    time.sleep(30)
+    services.up(cloud[0], ("kafka",))
+    feed.send(1_000)
+    deadline = time.monotonic() + 120
+    while lag(stream):
+        assert time.monotonic() < deadline
+        assert start.process.poll() is None, start.process.communicate()[0]
+        time.sleep(1)
+    start.process.send_signal(signal.SIGTERM)
+    start.finish(60)
+    stream.check(feed)
+
+
+def test_a_batch_and_a_stream_share_a_table_only_in_turn(cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
+    stream = site(cloud, "shared")
+    feed = stream.feed(dirty=0.0)
+    feed.send(300)
+    lines = [value.decode() for _, value, _ in stream.feed(dirty=0.0).records(100) if value]
+    (tmp_path / "user_events_streaming.json").write_text("\n".join(lines))
+    batch = [
+        *("batch", "--runner=DirectRunner", "--local", f"--local_dir={cloud[0]}", f"--input={tmp_path}"),
+        *(
+            f"--dataset={stream.name}",
+            f"--operations_dataset={stream.name}_operations",
+            "--tables=user_events_streaming",
+        ),
+    ]
+    assert launcher(cloud, batch).returncode == 0
+    start = stream.start()
+    assert stream.written_by(start) > 0
+    refused = launcher(cloud, batch)
+    assert refused.returncode == 2
+    assert f"table shared.user_events_streaming is being written by run {stream.name}" in refused.stderr
+    start.process.send_signal(signal.SIGTERM)
+    start.finish(60)
+    counts = stream.start("--stop_when_idle=1").finish()["tables"]["user_events_streaming"]
+    assert (counts["read"], counts["written"], counts["duplicate"]) == (300, 200, 100)
