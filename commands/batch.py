@@ -1,0 +1,42 @@
+"""`batch`: files into BigQuery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from commands.arguments import LOCAL_PROJECT
+from commands.session import cloud, interruptible, log, output, progress, quiet
+from connectors.storage import Storage
+from operations.progress import shown
+from operations.report import print_summary
+from pipelines.batch_run import EXIT_CODES, as_json, run_batch
+from pipelines.help import pipeline_help
+from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+from transforms.ledger import State
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Run the command; its exit code."""
+    if "--help" in argv or "-h" in argv:
+        print(pipeline_help("batch"))
+        return 0
+    parser = PipelineArguments(prog="launcher.py batch", conflict_handler="resolve", allow_abbrev=False)
+    beam_arguments(parser)
+    check_known(argv, parser)
+    interruptible()
+    options = PipelineOptions(argv)
+    ours = options.view_as(OperationsOptions)
+    with cloud(ours.local, Path(ours.local_dir)):
+        if ours.local:
+            google = options.view_as(GoogleCloudOptions)
+            google.project = google.project or LOCAL_PROJECT
+        quiet()
+        found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
+        if ours.summary:
+            Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
+    print_summary(output, found)
+    return EXIT_CODES[State(found["state"])]

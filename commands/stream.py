@@ -1,0 +1,58 @@
+"""`stream`: Kafka into BigQuery."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    KafkaStreamsRunnerOptions,
+    PipelineOptions,
+    StandardOptions,
+)
+
+from commands.arguments import LOCAL_PROJECT
+from commands.session import STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
+from connectors.storage import Storage
+from operations.report import print_summary
+from operations.stream_status import shown
+from pipelines.batch_run import EXIT_CODES, as_json
+from pipelines.help import pipeline_help
+from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+from pipelines.runners import stream_defaults
+from pipelines.stream_run import run_stream
+from transforms.ledger import State
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Run the command; its exit code."""
+    if "--help" in argv or "-h" in argv:
+        print(pipeline_help("stream"))
+        return 0
+    parser = PipelineArguments(prog="launcher.py stream", conflict_handler="resolve", allow_abbrev=False)
+    beam_arguments(parser)
+    check_known(argv, parser)
+    interruptible()
+    options = PipelineOptions(argv)
+    ours = options.view_as(OperationsOptions)
+    runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
+    with cloud(ours.local, Path(ours.local_dir), STREAM_SERVICES), engines(ours.local, runner) as added:
+        added += stream_defaults(runner, argv)
+        if added:
+            options = PipelineOptions([*added, "--runner", str(runner), *argv])
+            ours = options.view_as(OperationsOptions)
+        if ours.local:
+            google = options.view_as(GoogleCloudOptions)
+            google.project = google.project or LOCAL_PROJECT
+        given = any(argument.startswith("--bootstrap_servers") for argument in argv)
+        servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
+        quiet()
+        with shown(progress, log) as show:
+            found = run_stream(options, servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), log, show)
+        if ours.summary:
+            Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
+    print_summary(output, found)
+    return EXIT_CODES[State(found["state"])]
