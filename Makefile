@@ -30,6 +30,10 @@ $(STAMP): $(LOCKED) pyproject.toml setup.py
 	@mkdir -p .venv/tmp && $(PIP) --quiet --editable .
 	@touch $@
 
+.PHONY: engines
+engines: install ## fetch and build what a stream needs on this machine, if it is not there
+	@$(BIN)/python -c 'from local.engines import prefetch; prefetch(["kafka", "kafka-io", "flink", "prism"])'
+
 .PHONY: demo
 demo: install ## from nothing to a filled warehouse on this machine, in minutes
 	@$(BIN)/python launcher.py demo
