@@ -19,7 +19,7 @@ from kafka.errors import (
     NotCoordinatorError,
 )
 
-from connectors.kafka_client import admin, consumer, partitions, refusals
+from connectors.kafka_client import NoBroker, admin, consumer, partitions, refusals
 from connectors.kafka_config import KafkaConfig
 from connectors.kafka_source import topic_partition, uri
 from contracts.errors import Misuse
@@ -64,7 +64,7 @@ class GroupOffsets:
             try:
                 with self._lock:
                     return question(self._consumer)
-            except (KafkaError, OSError):
+            except (KafkaError, OSError, NoBroker):
                 self.close()
                 if time.monotonic() > give_up:
                     raise

@@ -27,7 +27,7 @@ from kafka.net.connection import KafkaConnection
 from connectors.kafka_config import KafkaConfig
 from contracts.errors import Misuse
 
-__all__ = ["admin", "consumer", "create_topics", "partitions", "producer", "refusals"]
+__all__ = ["NoBroker", "admin", "consumer", "create_topics", "partitions", "producer", "refusals"]
 
 # At DEBUG kafka-python logs its requests: passwords too.
 logging.getLogger("kafka").setLevel(max(logging.INFO, logging.getLogger("kafka").level))
@@ -38,6 +38,10 @@ REFUSED_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
 CONNECT_MS = 15_000
 """How long a server may take to answer at all. A refusal is said within 30 s of the start, so it is half of that."""
 REQUEST_MS = 10_000
+
+
+class NoBroker(Misuse):
+    """No broker answers, at least not now."""
 
 
 def admin(config: KafkaConfig) -> KafkaAdminClient:
@@ -71,7 +75,7 @@ def _connected(config: KafkaConfig, make: Callable[..., Client], **settings: obj
             return make(**timeouts | config.settings() | settings, kafka_client=partial(_net_client, failures))
         except KafkaTimeoutError:
             last = f"; the last attempt: {_said(failures[-1])}" if failures else ""
-            raise Misuse(f"no Kafka broker answers at {config.bootstrap_servers}{last}") from None
+            raise NoBroker(f"no Kafka broker answers at {config.bootstrap_servers}{last}") from None
 
 
 def _net_client(failures: list[BaseException], **settings: object) -> KafkaNetClient:
@@ -148,7 +152,7 @@ def refusals(config: KafkaConfig) -> Iterator[None]:
     except ClusterAuthorizationFailedError:
         raise Misuse(f"no permission on the cluster {servers}") from None
     except KafkaTimeoutError:
-        raise Misuse(f"no Kafka broker answers at {servers}") from None
+        raise NoBroker(f"no Kafka broker answers at {servers}") from None
     except KafkaError as error:
         raise Misuse(f"Kafka at {servers} refuses: {_said(error)}") from None
 

@@ -25,6 +25,7 @@ from apache_beam.utils.subprocess_server import JavaJarServer, SubprocessServer
 from grpc import RpcError
 from kafka.errors import KafkaError
 
+from connectors.kafka_client import NoBroker
 from connectors.kafka_source import stop_reading
 from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LedgerTable
@@ -149,7 +150,7 @@ class _Watch:
         now = time.monotonic()
         try:
             lag, committed = self._look(now)
-        except KafkaError as error:  # the broker is away: the job waits for it too
+        except (KafkaError, OSError, NoBroker) as error:  # the broker is away: the job waits for it too
             logger.info("no answer from Kafka: %s", error)
             return False
         doors = recorded(self._prepared.stream.destination.run.run_id)
@@ -182,7 +183,10 @@ class _Watch:
         ends = stop_reading(attempt)
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline:
-            committed = self._offsets.committed(ends)
+            try:
+                committed = self._offsets.committed(ends)
+            except (KafkaError, OSError, NoBroker):
+                committed = dict.fromkeys(ends, 0)
             if all((committed[source] or 0) >= end for source, end in ends.items()):
                 return None
             if why := _failure(result):

@@ -170,7 +170,9 @@ def test_a_worker_gets_every_package_and_contract(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("lint", "test", "passes"), [(0, 0, True), (1, 0, False), (0, 1, False)])
 def test_ci_fails_where_a_check_fails(tmp_path: Path, lint: int, test: int, passes: bool) -> None:
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text(f"install engines:\n\t@true\nlint:\n\t@exit {lint}\ntest:\n\t@echo 1 passed; exit {test}\n")
+    (tmp_path / "Makefile").write_text(
+        f"install engines:\n\t@true\nlint:\n\t@exit {lint}\ntest:\n\t@echo 1 passed; exit {test}\n"
+    )
     run = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert (run.returncode == 0) == passes
     assert ("1 passed" in run.stdout) == (lint == 0)
