@@ -33,7 +33,7 @@ CURRENT_QUERY = """WITH numbered AS (
 )
 SELECT * EXCEPT (newest, redone_from) FROM redone
 WHERE last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset"""
-"""A line that is in twice must count once before lines are compared: its copy would take its place, and it its copy's."""
+"""A line that is in twice must count once before lines are compared: each copy would take the place of the other."""
 
 
 def ledger_spec(dataset: str) -> TableSpec:

@@ -15,6 +15,7 @@ from connectors.append_stream import AppendStream
 from connectors.clients import write_client
 from connectors.ledger_table import LOADED, LOST, OFFSETS, LedgerTable
 from connectors.operations_dataset import ensure_operations
+from connectors.patience import Patience
 from connectors.stream_ledger import LINE, StreamLedger
 from connectors.warehouse import Warehouse
 from local.service import PROJECT
@@ -37,7 +38,7 @@ class Ledger:
     def append(self, *lines: dict[str, Any]) -> None:
         """Append lines, each as it is."""
         path = f"projects/{PROJECT}/datasets/{self.dataset}/tables/ledger"
-        stream = AppendStream.default(write_client(), path, LINE, 10)
+        stream = AppendStream.default(write_client(), path, LINE, Patience(10))
         assert not stream.append(pa.RecordBatch.from_pylist(list(lines), LINE))
         stream.close()
 
@@ -133,7 +134,7 @@ def test_a_batch_beside_a_stream(ledger: Ledger) -> None:
     for read in (5, 6):  # the second attempt of the same step
         counts = {uri: SourceCounts(1, 10, read, read, 0, {}) for uri in ("gs://lake/a", "gs://lake/b")}
         table.record_counts(batch, LOADED, "t", counts, {uri: read for uri in counts})
-    stream = StreamLedger(ledger.run("stream"), {"topic": "t"}, 10)
+    stream = StreamLedger(ledger.run("stream"), {"topic": "t"}, Patience(10))
     tally = Tally(read=3, written=1, duplicate=1, dead_letter_by_code={"wrong_type": 1}, latency={5: 1})
     stream.record("kafka://topic/0", [Line(0, 2, tally)])
     stream.record("kafka://topic/0", [Line(0, 4, Tally(read=5, written=5))])  # its engine has recovered
