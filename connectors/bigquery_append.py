@@ -21,6 +21,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from connectors.lanes import Appended, Lane, LetterKeys, RowKeys, lane_of, letter_digests
 from connectors.leases import Leases
+from connectors.patience import Patience
 from connectors.warehouse import Warehouse
 from connectors.write_streams import Bucket, WriteStreams
 from contracts.decode import ATTRIBUTES, HASH, HASH_LOW, POSITION, RAW
@@ -57,7 +58,7 @@ class Destination:
     warehouse: Warehouse
     buckets: int
     horizon: timedelta
-    deadline_seconds: float
+    patience: Patience
     committed: Committed
 
     def lane_name(self, table: str) -> str:
@@ -68,17 +69,18 @@ class Destination:
         """The lane of one bucket of a table's rows."""
         where = Bucket(self.datasets[table], table, self.lane_name(table), self.buckets, bucket)
         schema = arrow_schema(self.tables[table])
-        keys = RowKeys(self.warehouse, self.tables[table].primary_key, self.horizon)
+        keys = RowKeys(self.warehouse, self.patience, self.tables[table].primary_key, self.horizon)
         return lane_of(self.run.token, where, lambda: self._lane(table, where, schema, keys))
 
     def letters_lane(self, table: str) -> Lane:
         """The lane of a table's dead letters."""
         where = Bucket(self.run.operations_dataset, "dead_letters", self.lane_name(table), 1, 0)
-        return lane_of(self.run.token, where, lambda: self._lane(table, where, DEAD_LETTER, LetterKeys(self.warehouse)))
+        keys = LetterKeys(self.warehouse, self.patience)
+        return lane_of(self.run.token, where, lambda: self._lane(table, where, DEAD_LETTER, keys))
 
     def _lane(self, table: str, where: Bucket, schema: pa.Schema, keys: RowKeys | LetterKeys) -> Lane:
         run = self.run
-        streams = WriteStreams(self.warehouse, run.operations_dataset, run.run_id, self.deadline_seconds)
+        streams = WriteStreams(self.warehouse, run.operations_dataset, run.run_id, self.patience)
 
         def check_lease() -> None:
             holders = Leases(self.warehouse, run.operations_dataset).holders([self.lane_name(table)])

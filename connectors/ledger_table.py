@@ -22,13 +22,18 @@ OFFSETS, LOST = "offsets", "lost"
 """Kinds of a stream's lines: what became of a range of offsets; a range that the broker removed unread."""
 CURRENT_QUERY = """WITH numbered AS (
   SELECT *,
-    ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source, first_offset ORDER BY recorded_at DESC) AS newest,
+    ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source, first_offset ORDER BY recorded_at DESC) AS newest
+  FROM {ledger}
+), redone AS (
+  SELECT *,
     MIN(first_offset) OVER (PARTITION BY kind, `table`, source ORDER BY recorded_at DESC, first_offset DESC
       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS redone_from
-  FROM {ledger}
+  FROM numbered
+  WHERE newest = 1
 )
-SELECT * EXCEPT (newest, redone_from) FROM numbered
-WHERE newest = 1 AND (last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset)"""
+SELECT * EXCEPT (newest, redone_from) FROM redone
+WHERE last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset"""
+"""A line that is in twice must count once before lines are compared: each copy would take the place of the other."""
 
 
 def ledger_spec(dataset: str) -> TableSpec:

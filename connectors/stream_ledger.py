@@ -14,6 +14,7 @@ from connectors.append_stream import AppendStream
 from connectors.clients import write_client
 from connectors.kafka_source import topic_partition
 from connectors.ledger_table import LOST, OFFSETS
+from connectors.patience import Patience
 from transforms.offsets import Line, Tally
 from transforms.run import PIPELINE_VERSION, Run
 
@@ -46,11 +47,11 @@ def recorded(run_id: str) -> Tally:
 class StreamLedger:
     """Appends lines by the default stream: one that is in twice counts once, by its view. It pickles."""
 
-    def __init__(self, run: Run, topics: dict[str, str], deadline_seconds: float) -> None:
+    def __init__(self, run: Run, topics: dict[str, str], patience: Patience) -> None:
         """`topics` maps a topic to its table."""
         self._run = run
         self._topics = topics
-        self._deadline = deadline_seconds
+        self._patience = patience
         self._stream: AppendStream | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -85,7 +86,7 @@ class StreamLedger:
         }  # fmt: skip
         if self._stream is None:
             table = f"projects/{run.project}/datasets/{run.operations_dataset}/tables/ledger"
-            self._stream = AppendStream.default(write_client(), table, LINE, self._deadline)
+            self._stream = AppendStream.default(write_client(), table, LINE, self._patience)
         refused = self._stream.append(pa.RecordBatch.from_pylist([{**common, **line} for line in lines], LINE))
         if refused:
             raise ValueError(f"BigQuery refuses a line of the ledger: {next(iter(refused.values()))}")

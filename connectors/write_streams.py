@@ -16,6 +16,7 @@ from google.cloud.bigquery import SchemaField
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 
 from connectors.append_stream import AppendStream, finalize
+from connectors.patience import Patience
 from connectors.warehouse import TableSpec, Warehouse
 
 __all__ = ["Bucket", "WriteStreams", "write_streams_spec"]
@@ -56,16 +57,16 @@ class Bucket:
 class WriteStreams:
     """Takes buckets."""
 
-    def __init__(self, warehouse: Warehouse, dataset: str, run_id: str, deadline_seconds: float) -> None:
+    def __init__(self, warehouse: Warehouse, dataset: str, run_id: str, patience: Patience) -> None:
         self._warehouse = warehouse
         self._name = f"`{warehouse.project}.{dataset}.write_streams`"
         self._run_id = run_id
-        self._deadline = deadline_seconds
+        self._patience = patience
 
     def take(self, client: BigQueryWriteClient, bucket: Bucket, schema: pa.Schema) -> AppendStream:
         """Become the owner of `bucket`: a new stream of its own; every other one is finalized when this returns."""
         table = f"projects/{self._warehouse.project}/datasets/{bucket.dataset}/tables/{bucket.table}"
-        stream = AppendStream.create(client, table, schema, self._deadline)
+        stream = AppendStream.create(client, table, schema, self._patience)
         self._warehouse.update(
             f"INSERT INTO {self._name} (`table`, lane, buckets, bucket, stream, run_id, created_at)"
             " VALUES (@name, @lane, @buckets, @bucket, @stream, @run, @now)",
@@ -92,7 +93,7 @@ class WriteStreams:
 
     def _end(self, client: BigQueryWriteClient, streams: list[str]) -> None:
         for stream in streams:
-            finalize(client, stream, self._deadline)
+            finalize(client, stream, self._patience)
         if streams:
             try:
                 self._warehouse.update(f"DELETE FROM {self._name} WHERE stream IN UNNEST(@streams)", streams=streams)

@@ -16,6 +16,7 @@ from connectors.clients import write_client
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_config import KafkaConfig, java_consumer
 from connectors.operations_dataset import ensure_operations
+from connectors.patience import Patience
 from connectors.storage import Storage
 from connectors.stream_ledger import StreamLedger
 from connectors.warehouse import Warehouse
@@ -33,7 +34,7 @@ DEFAULT_TOPIC = "user-events=user_events_streaming"
 DEFAULT_GROUP = "shop-pipeline"
 DEFAULT_BUCKETS = 8
 MAX_BUCKETS = 256
-RETRY_SECONDS = 300.0
+PATIENCE = Patience(300.0)
 """How long a step waits for BigQuery before the job fails and is submitted again."""
 ENGINES = "PrismRunner on one machine, FlinkRunner or DataflowRunner on many"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -88,11 +89,11 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
         run_id, secrets.token_hex(8), "stream", now, project, warehouse.location, ours.operations_dataset, "", "",
         ours.max_record_bytes, ours.max_dead_letter_ratio, ours.keep_duplicates,
     )  # fmt: skip
-    patient = offsets.patient(RETRY_SECONDS)
+    patient = offsets.patient(PATIENCE.deadline)
     committed = _Committed(patient, tuple(topics))
-    destination = Destination(run, tables, datasets, warehouse, 0, horizon, RETRY_SECONDS, committed)
+    destination = Destination(run, tables, datasets, warehouse, 0, horizon, PATIENCE, committed)
     stream = Stream(
-        topics, java_consumer(config, group), destination, patient, StreamLedger(run, topics, RETRY_SECONDS),
+        topics, java_consumer(config, group), destination, patient, StreamLedger(run, topics, PATIENCE),
         ours.max_record_bytes, streams.allow_lost_offsets, "", _java_environment(options),
     )  # fmt: skip
     return PreparedStream(stream, tuple(destination.lane_name(name) for name in tables), offsets)
@@ -101,7 +102,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
 def with_buckets(prepared: PreparedStream, wanted: int | None) -> PreparedStream:
     """The stream with its number of buckets: what the table's last owners had, another one only once all is read."""
     stream, to = prepared.stream, prepared.stream.destination
-    streams = WriteStreams(to.warehouse, to.run.operations_dataset, to.run.run_id, RETRY_SECONDS)
+    streams = WriteStreams(to.warehouse, to.run.operations_dataset, to.run.run_id, PATIENCE)
     known = {lane: streams.buckets(lane) for lane in prepared.lanes}
     buckets = wanted or next((number for number in known.values() if number), None) or DEFAULT_BUCKETS
     for lane, number in known.items():

@@ -39,6 +39,8 @@ class KeyIndex:
         self._sources: list[str] = []
         self._numbers: dict[str, int] = {}
         self._generations: list[tuple[datetime, _KeyTable]] = []
+        self.forgotten: dict[str, int] = {}
+        """Of each source the highest position whose key is known no more."""
 
     def __len__(self) -> int:
         return sum(table.size for _, table in self._generations)
@@ -75,7 +77,7 @@ class KeyIndex:
         part = part.set(part >= GENERATIONS, 0)
         for number in range(GENERATIONS - 1, -1, -1):
             if (part == number).any():
-                self._generations.append((now - number * self._span, _KeyTable()))
+                self._generations.append((now - (number + 1) * self._span, _KeyTable()))
                 self._enter(rows.filter(part == number))
 
     def add(self, rows: pl.DataFrame, now: datetime) -> None:
@@ -83,12 +85,18 @@ class KeyIndex:
 
         What was entered longer ago than the horizon is forgotten.
         """
-        self._generations = [
-            (born, table) for born, table in self._generations if now - born <= self._horizon + self._span
-        ]
+        self._forget(now - self._horizon - self._span)
         if not self._generations or now - self._generations[-1][0] >= self._span:
             self._generations.append((now, _KeyTable()))
         self._enter(rows)
+
+    def _forget(self, oldest: datetime) -> None:
+        for born, table in self._generations:
+            if born < oldest:
+                for number, position in table.highest.items():
+                    source = self._sources[number - 1]
+                    self.forgotten[source] = max(position, self.forgotten.get(source, position))
+        self._generations = [(born, table) for born, table in self._generations if born >= oldest]
 
     def _enter(self, rows: pl.DataFrame) -> None:
         high, low = _columns(rows)
@@ -118,6 +126,8 @@ class _KeyTable:
 
     def __init__(self) -> None:
         self.size = 0
+        self.highest: dict[int, int] = {}
+        """The highest position of each source, by number."""
         self._make(SMALLEST)
 
     @property
@@ -150,6 +160,9 @@ class _KeyTable:
             self._grow(self.size + len(high))
         self._put(high, low, sources, positions)
         self.size += len(high)
+        for number in np.unique(sources).tolist():
+            highest = int(positions[sources == number].max())
+            self.highest[number] = max(highest, self.highest.get(number, highest))
 
     def _put(self, high: Integers, low: Integers, sources: npt.NDArray[np.uint16], positions: Integers) -> None:
         at, step = self._start(high, low)

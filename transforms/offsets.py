@@ -19,6 +19,8 @@ __all__ = ["Ack", "Broker", "Line", "Partition", "Stamp", "Tally", "run_of", "ru
 
 LOST_AFTER_SECONDS = 60.0
 """How long a gap below the broker's first offset may still be filled by blocks that are on their way."""
+ASK_AGAIN_SECONDS = 60.0
+"""How long the broker's word holds that a record is there."""
 
 
 class Tally(msgspec.Struct, omit_defaults=True):
@@ -108,9 +110,11 @@ class Partition(msgspec.Struct):
     open: dict[bytes, _Open] = {}
     done: dict[int, tuple[int, Tally]] = {}
     lost: list[tuple[int, int]] = []
-    hole_since: float | None = None
-    filled: int | None = None
-    """The offset at which the broker has a record, whose block is therefore on its way."""
+    awaited: int | None = None
+    """The first record behind the gap at `at`: the broker has it, so its block is on its way."""
+    asked_at: float = 0.0
+    removed_since: float | None = None
+    """Since when the broker is known to have removed what was at `at`."""
 
     @classmethod
     def starting_at(cls, offset: int) -> Partition:
@@ -118,7 +122,7 @@ class Partition(msgspec.Struct):
         return cls(start=offset, at=offset)
 
     def acknowledge(self, ack: Ack) -> None:
-        """Take in a part. A block below `at` is counted already and changes nothing."""
+        """Take in a part. A run below `at` is counted already and changes nothing."""
         stamp = ack.stamp
         found = self.open.get(stamp.block)
         if found is None:
@@ -132,8 +136,8 @@ class Partition(msgspec.Struct):
         if not found.left:
             del self.open[stamp.block]
             for (first, last), tally in zip(stamp.runs, found.tallies, strict=True):
-                if first >= self.at:
-                    self.done[first] = (last, tally)
+                if last >= self.at:  # the beginning of a run may have been given up
+                    self.done[max(first, self.at)] = (last, tally)
 
     def advance(self, broker: Broker, now: float) -> None:
         """Move `at` over what is done. A gap below the broker's first offset is `lost` when it stays."""
@@ -141,32 +145,28 @@ class Partition(msgspec.Struct):
             if self.at in self.done:
                 last, tally = self.done.pop(self.at)
                 self.pending.add(tally)
-                self.at = last + 1
-                self.hole_since = None
+                self._move(last + 1)
                 continue
             following = min(self.done)
-            if self.filled == self.at:
-                if self.hole_since and self._is_lost(min(broker.beginning(), following), now):
-                    continue
-                return
             beginning = broker.beginning()
             if self.at < beginning:
-                self.filled = self.at
-                self.hole_since = self.hole_since or now
+                if self.removed_since is None:
+                    self.removed_since = now
+                if now - self.removed_since < LOST_AFTER_SECONDS:
+                    return
+                until = min(beginning, following)
+                self.lost.append((self.at, until - 1))
+                self._move(until)
+                continue
+            if self.awaited is None or now - self.asked_at >= ASK_AGAIN_SECONDS:  # compaction may have removed it
+                self.awaited, self.asked_at = broker.next_record(self.at), now
+                continue  # was it removed meanwhile, there may have been records before what was found
+            if self.awaited < following:
                 return
-            record = broker.next_record(self.at)
-            if record < following:
-                self.filled = self.at
-                return
-            self.at = following
+            self._move(following)
 
-    def _is_lost(self, until: int, now: float) -> bool:
-        if self.hole_since is None or now - self.hole_since < LOST_AFTER_SECONDS or until <= self.at:
-            return False
-        self.lost.append((self.at, until - 1))
-        self.at = until
-        self.hole_since = None
-        return True
+    def _move(self, offset: int) -> None:
+        self.at, self.awaited, self.removed_since = offset, None, None
 
     def line(self, committed: int) -> Line | None:
         """The line to write before `at` is committed, None while `at` is not past what is `committed`."""

@@ -1,0 +1,212 @@
+"""Kafka's records as blocks, without a broker."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.kafka_source import (
+    BLOCK_BYTES,
+    BLOCK_RECORDS,
+    IntoBlocks,
+    KafkaRecord,
+    block_of,
+    stop_reading,
+    topic_partition,
+    uri,
+)
+from contracts.decode import Block, Decoder, Format
+from contracts.envelope import ENVELOPE, envelope_attributes
+from contracts.odcs import shipped
+from contracts.refusal import ErrorCode
+from pipelines.replay import decode_again
+from transforms.dead_letters import dead_letters
+from transforms.offsets import Stamp
+from transforms.run import Run
+from transforms.stamped import LETTERS, DecodeStampedBlocks
+
+LIMIT = 100
+SOURCE = "kafka://user.events-1/3"
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+RUN = Run("r", "token", "stream", NOW, "p", "US", "ops", "", "", 9000, 0.5)
+ATTEMPTS = (f"attempt-{n}" for n in count())
+
+
+def record(offset: int, value: bytes | None = b"{}", **fields: Any) -> KafkaRecord:
+    return KafkaRecord("user.events-1", 3, offset, 1_700_000_000_000 + offset, *(
+        fields.get("key", b"k%d" % offset), value, fields.get("headers", []))
+    )  # fmt: skip
+
+
+def header(key: str, value: bytes | None) -> SimpleNamespace:
+    """As Beam's row of a header reads."""
+    return SimpleNamespace(key=key, value=value)
+
+
+HEADER = st.builds(header, st.text(max_size=3), st.none() | st.binary(max_size=3))
+VALUES = st.none() | st.binary(max_size=20) | st.just(b"x" * LIMIT) | st.just(b"x" * (LIMIT + 1))
+RECORDS = st.lists(
+    st.builds(
+        record, st.integers(0, 10**6), VALUES, key=st.none() | st.binary(max_size=5),
+        headers=st.none() | st.lists(HEADER, max_size=2),
+    ),
+    max_size=20, unique_by=lambda one: one.offset,
+)  # fmt: skip
+
+
+@given(RECORDS)
+def test_every_record_is_in_its_block_once(records: list[KafkaRecord]) -> None:
+    block = block_of(SOURCE, list(records), LIMIT)
+    by_offset = {one.offset: one for one in records}
+    assert (block.source, block.format, block.count) == (SOURCE, Format.JSON, len(records))
+    assert block.positions.tolist() == sorted(block.positions.tolist())
+    assert block.envelope is not None
+    assert block.envelope.schema == ENVELOPE
+    kept = dict(zip(block.positions.tolist(), zip(block.records, block.envelope.iter_rows(), strict=True), strict=True))
+    refused = {refusal.position: refusal for refusal in block.refusals}
+    assert sorted([*kept, *refused]) == sorted(by_offset)
+    for offset, one in by_offset.items():
+        if one.value is None:
+            assert refused[offset].code is ErrorCode.MALFORMED_JSON
+            assert refused[offset].raw == b""
+            assert "tombstone" in refused[offset].message
+            assert refused[offset].attributes["tombstone"] is True
+        elif len(one.value) > LIMIT:
+            assert refused[offset].code is ErrorCode.RECORD_TOO_LARGE
+            assert refused[offset].raw == one.value
+        else:
+            assert kept[offset][0] == one.value
+        attributes = refused[offset].attributes if offset in refused else envelope_attributes(kept[offset][1])
+        assert attributes["timestamp"] == one.timestamp
+        assert ("key" in attributes) == (one.key is not None)
+        assert len(attributes.get("headers", [])) == len(one.headers or [])
+
+
+@given(
+    st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters="._-"), min_size=1),
+    st.integers(0, 9999),
+)
+def test_a_source_names_its_partition(topic: str, partition: int) -> None:
+    assert topic_partition(uri(topic, partition)) == (topic, partition)
+
+
+def run(step: IntoBlocks, *records: KafkaRecord) -> list[tuple[str, Block]]:
+    """One bundle."""
+    step.start_bundle()
+    out = [item for one in records for item in step.process(one)]
+    return out + [windowed.value for windowed in step.finish_bundle()]
+
+
+def test_a_bundle_gives_a_block_for_each_partition() -> None:
+    step = IntoBlocks({"a": "one", "b": "two"}, LIMIT, next(ATTEMPTS))
+    given = [("b", 0, 5), ("a", 1, 9), ("a", 0, 7), ("a", 1, 3), ("b", 0, 4)]
+    found = run(step, *(KafkaRecord(topic, p, offset, 0, None, b"{}", None) for topic, p, offset in given))
+    assert {(name, block.source): block.positions.tolist() for name, block in found} == {
+        ("two", "kafka://b/0"): [4, 5], ("one", "kafka://a/1"): [3, 9], ("one", "kafka://a/0"): [7],
+    }  # fmt: skip
+    assert run(step) == []
+
+
+@pytest.mark.parametrize("value", [b"x", b"x" * (BLOCK_BYTES // 4)])
+def test_a_bundle_without_end_is_cut_into_blocks(value: bytes) -> None:
+    step = IntoBlocks({"user.events-1": "t"}, BLOCK_BYTES, next(ATTEMPTS))
+    total = 2 * BLOCK_RECORDS + 10 if len(value) == 1 else 9
+    blocks = [block for _, block in run(step, *(record(offset, value) for offset in range(total)))]
+    assert np.concatenate([block.positions for block in blocks]).tolist() == list(range(total))
+    assert [block.count for block in blocks] == ([BLOCK_RECORDS] * 2 + [10] if len(value) == 1 else [4, 4, 1])
+
+
+def test_after_stop_reading_no_block_is_made() -> None:
+    attempt = next(ATTEMPTS)
+    step = IntoBlocks({"user.events-1": "t"}, LIMIT, attempt)
+    other = IntoBlocks({"user.events-1": "t"}, LIMIT, next(ATTEMPTS))
+    run(step, record(8), record(9))
+    run(step, record(4), record(3))
+    step.start_bundle()
+    assert list(step.process(record(10))) == []
+    assert stop_reading(attempt) == {SOURCE: 10}
+    assert list(step.finish_bundle()) == []
+    assert run(step, record(11)) == []
+    assert stop_reading(attempt) == {SOURCE: 10}
+    assert len(run(other, record(1))) == 1
+    assert stop_reading("never read") == {}
+
+
+def clean(number: int) -> bytes:
+    return json.dumps({
+        "event_id": f"e{number}", "customer_id": "c", "event_type": "page_view",
+        "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": "https://shop.example/p",
+    }).encode()  # fmt: skip
+
+
+BAD: list[tuple[bytes | None, str]] = [
+    (None, "malformed_json"), (b"", "malformed_json"), (b"\0\0\0\1\2{}", "malformed_json"), (b"\0", "malformed_json"),
+    (b"{", "malformed_json"), (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "wrong_type"),
+    (b'{"event_id": "x"}', "missing_required"), (b'{"event_id": "' + b"x" * 9000 + b'"}', "record_too_large"),
+]  # fmt: skip
+
+
+def letters_of(records: list[KafkaRecord]) -> list[dict[str, Any]]:
+    """The dead letters of these records, by offset."""
+    table = shipped()["user_events_streaming"]
+    refusals = Decoder(table, NOW.date, keep_raw=True).decode(block_of(SOURCE, list(records), 9000)).refusals
+    rows: list[dict[str, Any]] = dead_letters(table, SOURCE, refusals, RUN, NOW).to_pylist()
+    return sorted(rows, key=lambda row: row["position"])
+
+
+def test_every_dead_letter_of_kafka_decodes_again_to_the_same_code() -> None:
+    records = [
+        record(n, value, key=b"\xff%d" % n, headers=[header("trace", b"\x80"), header("empty", None)])
+        for n, (value, _) in enumerate(BAD)
+    ]
+    rows = letters_of(records)
+    assert [row["error_code"] for row in rows] == [code for _, code in BAD]
+    assert [row["raw"] for row in rows] == [value or b"" for value, _ in BAD]
+    assert len({row["dead_letter_id"] for row in rows}) == len(rows)
+    for row, one in zip(rows, records, strict=True):
+        again = decode_again(row, shipped()["user_events_streaming"], 9000, NOW.date())
+        assert again is not None
+        assert (again.code.value, again.field) == (row["error_code"], row["field"])
+        attributes = json.loads(row["attributes"])
+        assert base64.b64decode(attributes["key"]["base64"]) == one.key
+        assert attributes["timestamp"] == one.timestamp
+        assert attributes["headers"] == [["trace", {"base64": "gA=="}], ["empty", None]]
+    assert "Schema Registry (schema 258)" in rows[2]["error_message"]
+
+
+@given(st.integers(0, 2**32 - 1), st.binary(min_size=1, max_size=10))
+def test_the_magic_byte_of_a_schema_registry_is_named(schema: int, rest: bytes) -> None:
+    block = block_of(SOURCE, [record(1, b"\0" + schema.to_bytes(4, "big") + rest)], LIMIT)
+    (refusal,) = Decoder(shipped()["user_events_streaming"], NOW.date).decode(block).refusals
+    assert refusal.code is ErrorCode.MALFORMED_JSON
+    assert f"(schema {schema})" in refusal.message
+
+
+def test_the_parts_of_a_stamped_block_hold_all_of_it() -> None:
+    step = DecodeStampedBlocks({"t": shipped()["user_events_streaming"]}, 4)
+    step.setup()
+    records = [record(3 * n, clean(n)) for n in range(50)] + [record(1, None), record(7, b"x" * 999), record(10, b"{")]
+    out = list(step.process(("t", block_of(SOURCE, records, 500))))
+    parts = [item for item in out if isinstance(item, tuple)]
+    (refused,) = [item.value for item in out if not isinstance(item, tuple)]
+    stamps = {packed for _, (packed, _) in parts}
+    stamp = msgspec.msgpack.decode(next(iter(stamps)), type=Stamp)
+    assert len(stamps) == 1
+    assert set(stamp.parts) == {bucket for (_, bucket), _ in parts} | {LETTERS}
+    rows = pl.concat(pl.read_ipc_stream(ipc) for _, (_, ipc) in parts)
+    held = sorted([*rows["_position"], *(refusal.position for refusal in refused.refusals)])
+    assert held == sorted(one.offset for one in records)
+    assert [n for first, last in stamp.runs for n in range(first, last + 1)] == held
+    assert dict(zip(rows["_position"], rows["_raw"], strict=True)) == {3 * n: clean(n) for n in range(50)}
+    assert dict(zip(rows["_position"], rows["_key"], strict=True)) == {3 * n: b"k%d" % (3 * n) for n in range(50)}

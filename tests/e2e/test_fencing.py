@@ -1,0 +1,404 @@
+"""Each key once in the table, whatever becomes of appends and their answers, and however many own a bucket."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import grpc
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from google.api_core.exceptions import InvalidArgument
+from google.cloud.bigquery import SchemaField
+from google.cloud.bigquery_storage_v1 import types
+from google.rpc import code_pb2, status_pb2
+
+from connectors.append_stream import AppendStream, StreamLost, finalize
+from connectors.bigquery_append import as_batch
+from connectors.clients import write_client
+from connectors.lanes import Lane, RowKeys
+from connectors.operations_dataset import ensure_operations
+from connectors.patience import NoAnswer, Patience
+from connectors.warehouse import TableSpec, Warehouse
+from connectors.write_streams import Bucket, WriteStreams
+from contracts.decode import HASH, HASH_LOW, POSITION, key_digests
+from local import services
+from local.service import PROJECT
+from local.services import Endpoints
+from tests.e2e.append_proxy import Answer, AppendProxy, Fail, Fault, Hold, Request
+from transforms.deduplicate import SOURCE, Fate
+
+pytestmark = pytest.mark.e2e
+UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
+A, B = "kafka://t/0", "kafka://t/1"
+HORIZON = timedelta(hours=24)
+_FIELDS: list[pa.Field[pa.DataType]] = [
+    pa.field("id", pa.string()), pa.field(HASH, pa.int64()), pa.field(SOURCE, pa.string()),
+    pa.field(POSITION, pa.int64()), pa.field("_ingested_at", pa.timestamp("us", "UTC")),
+]  # fmt: skip
+SCHEMA = pa.schema(_FIELDS)
+FIRST, DUPLICATE, SELF = Fate.FIRST.value, Fate.DUPLICATE.value, Fate.SELF.value
+
+
+def rows_at(positions: dict[int, str], source: str = A) -> pl.DataFrame:
+    """Rows as a lane takes them: keys by position."""
+    frame = pl.DataFrame({"id": list(positions.values())}, schema={"id": pl.String})
+    digests = key_digests(frame, ["id"])
+    return frame.with_columns(
+        pl.Series(HASH, np.ascontiguousarray(digests[:, 0])), pl.Series(HASH_LOW, np.ascontiguousarray(digests[:, 1])),
+        pl.lit(source).alias(SOURCE), pl.Series(POSITION, list(positions), dtype=pl.Int64),
+    )  # fmt: skip
+
+
+def stored(rows: pl.DataFrame, now: datetime) -> pa.RecordBatch:
+    """What is appended of them."""
+    at = pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias("_ingested_at")
+    return as_batch(rows.with_columns(at).select(SCHEMA.names).to_arrow().cast(SCHEMA))
+
+
+@dataclass
+class Site:
+    """A table of a test's own, behind a proxy."""
+
+    dataset: str
+    warehouse: Warehouse
+    proxy: AppendProxy
+    committed: dict[str, int] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def lane(self, deadline: float = 20, answer: float = 5, horizon: timedelta = HORIZON) -> Lane:
+        """An owner of the table's one bucket."""
+        patience = Patience(deadline, answer)
+        streams = WriteStreams(self.warehouse, self.dataset, f"run-{next(self.numbers)}", patience)
+        bucket = Bucket(self.dataset, "events", f"{self.dataset}.events", 1, 0)
+        keys = RowKeys(self.warehouse, patience, ("id",), horizon)
+        return Lane(bucket, SCHEMA, streams, keys, horizon, lambda: self.committed, lambda: None)
+
+    def rows(self) -> Counter[tuple[str, str, int]]:
+        """What the table holds: key, source and position."""
+        found = self.warehouse.query(f"SELECT id, _source, _position FROM `{self.dataset}`.events")
+        return Counter((row["id"], row[SOURCE], row[POSITION]) for row in found)
+
+    def keys(self) -> Counter[str]:
+        """The keys that it holds."""
+        return Counter(row["id"] for row in self.warehouse.query(f"SELECT id FROM `{self.dataset}`.events"))
+
+    def streams(self) -> int:
+        """Write streams that may still be appended to."""
+        return int(self.warehouse.query(f"SELECT COUNT(*) AS n FROM `{self.dataset}`.write_streams")[0]["n"])
+
+
+@pytest.fixture
+def site(
+    local_cloud: tuple[Path, Endpoints], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    warehouse = Warehouse(PROJECT, "US")
+    dataset = request.node.name.split("[")[0]
+    if warehouse.existing(dataset, "events"):
+        dataset += f"_{time.monotonic_ns()}"
+    ensure_operations(warehouse, dataset)
+    kinds = {"id": "STRING", HASH: "INTEGER", SOURCE: "STRING", POSITION: "INTEGER", "_ingested_at": "TIMESTAMP"}
+    warehouse.ensure_table(TableSpec(dataset, "events", tuple(SchemaField(*one) for one in kinds.items())))
+    with AppendProxy(local_cloud[1].environment()["BIGQUERY_STORAGE_EMULATOR_HOST"]) as proxy:
+        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", proxy.address)
+        yield Site(dataset, warehouse, proxy)
+
+
+def first(number: int, fault: Fault) -> Callable[[Request], Fault | None]:
+    """The first so many appends meet the fault."""
+    left = itertools.count()
+    return lambda _: fault if next(left) < number else None
+
+
+def append(lane: Lane, positions: dict[int, str], source: str = A) -> list[int]:
+    """The fates of the rows."""
+    done = lane.append(rows_at(positions, source), stored)
+    assert not done.refused
+    return done.fates.to_list()
+
+
+def test_an_append_is_in_once_and_known_afterwards(site: Site) -> None:
+    lane = site.lane()
+    assert append(lane, {1: "a", 2: "b", 3: "a"}) == [FIRST, FIRST, DUPLICATE]
+    assert append(lane, {2: "b", 9: "b", 10: "c"}) == [SELF, DUPLICATE, FIRST]
+    assert site.rows() == Counter([("a", A, 1), ("b", A, 2), ("c", A, 10)])
+    other = site.lane()
+    assert append(other, {1: "a", 3: "a"}) == [SELF, DUPLICATE]
+    assert append(other, {1: "a", 2: "c"}, B) == [DUPLICATE, DUPLICATE]
+    assert site.streams() == 1
+
+
+@pytest.mark.parametrize("code", [UNAVAILABLE, grpc.StatusCode.INTERNAL, None])
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_dropped_answer_is_asked_for_again(site: Site, code: grpc.StatusCode | None, applied: bool) -> None:
+    lane = site.lane(answer=1)
+    site.proxy.on_append = first(1, Fail(applied, code))
+    assert append(lane, {1: "a", 2: "b"}) == [FIRST, FIRST]
+    assert append(lane, {1: "a", 3: "c"}) == [SELF, FIRST]
+    assert site.keys() == Counter("abc")
+    assert site.proxy.appends == 3  # the same offset again, on the same stream, then the next one
+    assert site.streams() == 1
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_without_an_answer_until_the_deadline_the_next_append_takes_the_bucket_again(site: Site, applied: bool) -> None:
+    lane = site.lane(deadline=1.5, answer=0.5)
+    site.proxy.on_append = lambda _: Fail(applied, None)
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        append(lane, {1: "a", 2: "b"})
+    assert time.monotonic() - began < 10
+    site.proxy.on_append = lambda _: None
+    assert append(lane, {1: "a", 2: "b"}) == ([SELF, SELF] if applied else [FIRST, FIRST])
+    assert site.rows() == Counter([("a", A, 1), ("b", A, 2)])
+
+
+def test_a_late_append_of_an_owner_before_is_refused(site: Site) -> None:
+    one, other, held = site.lane(), site.lane(), Hold()
+    assert append(one, {1: "a"}) == [FIRST]
+    site.proxy.on_append = first(1, held)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(append, one, {2: "b", 3: "c", 4: "d"})
+        assert held.came.wait(10)
+        assert append(other, {3: "c"}) == [FIRST]  # the same record, read again by another worker
+        assert append(other, {7: "b"}, B) == [FIRST]
+        held.let_go.set()
+        assert late.result(30) == [DUPLICATE, SELF, FIRST]
+    assert held.answer is not None
+    assert held.answer.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    assert site.rows() == Counter([("a", A, 1), ("c", A, 3), ("b", B, 7), ("d", A, 4)])
+    assert append(other, {1: "a", 4: "d", 8: "e"}) == [SELF, SELF, FIRST]
+    assert site.keys() == Counter("abcde")
+
+
+def test_an_append_whose_owner_gave_up_and_took_the_bucket_again_is_refused(site: Site) -> None:
+    lane, held = site.lane(deadline=1, answer=0.5), Hold()
+    site.proxy.on_append = lambda _: held
+    with pytest.raises(NoAnswer):
+        append(lane, {1: "a", 2: "b"})
+    site.proxy.on_append = lambda _: None
+    assert append(lane, {1: "a", 2: "b"}) == [FIRST, FIRST]
+    held.let_go.set()
+    assert held.applied.wait(10)
+    time.sleep(0.3)  # all the calls that had been held
+    assert site.rows() == Counter([("a", A, 1), ("b", A, 2)])
+
+
+@pytest.mark.parametrize("owners", [2, 4])
+def test_owners_that_take_a_bucket_at_the_same_moment(site: Site, owners: int) -> None:
+    """All append the same keys, each from its own source, again and again as new owners."""
+    rounds, names = 6, [f"key-{n}" for n in range(30)]
+    barrier = threading.Barrier(owners, timeout=60)
+    random = Random(1)
+    orders = [[random.sample(names, len(names)) for _ in range(rounds)] for _ in range(owners)]
+
+    def own(number: int) -> list[int]:
+        fates: list[int] = []
+        for turn in range(rounds):
+            lane = site.lane()
+            barrier.wait()
+            order = orders[number][turn]
+            for part in range(0, len(order), 10):
+                keys = {turn * 100 + part + n: f"{turn}-{key}" for n, key in enumerate(order[part : part + 10])}
+                fates += append(lane, keys, f"kafka://t/{number}")
+        return fates
+
+    with ThreadPoolExecutor(owners) as pool:
+        fates = Counter(itertools.chain.from_iterable(pool.map(own, range(owners))))
+    assert site.keys() == Counter(f"{turn}-{key}" for turn in range(rounds) for key in names)
+    # An append that was refused for good is made again and written; one that was in counts as written, too.
+    assert fates[FIRST] + fates[SELF] == rounds * len(names)
+
+
+def test_half_of_the_appends_that_fail_were_applied(site: Site) -> None:
+    random, lane = Random(2), site.lane()
+    faults = [Fail(applied, code) for applied in (True, False) for code in (UNAVAILABLE, EXHAUSTED)]
+    site.proxy.on_append = lambda _: random.choice(faults) if random.random() < 0.5 else None
+    site.proxy.on_call = lambda _: random.choice(faults) if random.random() < 0.5 else None
+    names = [f"key-{random.randrange(60)}" for _ in range(150)]
+    fates: list[int] = []
+    for start in range(0, len(names), 10):
+        if start == 70:
+            lane = site.lane()  # a new owner, while calls fail
+        fates += append(lane, {start + n: name for n, name in enumerate(names[start : start + 10])})
+    assert site.keys() == Counter(set(names))
+    assert Counter(fates) == {FIRST: len(set(names)), DUPLICATE: len(names) - len(set(names))}
+
+
+def test_no_answer_to_other_calls_is_retried_to_the_deadline(site: Site) -> None:
+    lane = site.lane(deadline=2, answer=0.5)
+    site.proxy.on_call = lambda method: Fail(False, None) if method == "CreateWriteStream" else None
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        append(lane, {1: "a"})
+    assert time.monotonic() - began < 10
+    site.proxy.on_call = lambda _: None
+    assert append(lane, {1: "a"}) == [FIRST]
+    other = site.lane(deadline=2, answer=0.5)
+    site.proxy.on_call = lambda method: Fail(False, UNAVAILABLE) if method == "FinalizeWriteStream" else None
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        append(other, {2: "b"})
+    assert time.monotonic() - began < 10
+    assert append(lane, {2: "b"}) == [FIRST]
+    site.proxy.on_call = lambda _: None
+    assert append(other, {2: "b", 3: "c"}) == [SELF, FIRST]
+    assert site.keys() == Counter("abc")
+
+
+def refusing(*ids: str) -> Callable[[pa.RecordBatch], dict[int, str]]:
+    """Rows with these keys are refused."""
+    return lambda rows: {n: f"no {key}" for n, key in enumerate(rows.column("id").to_pylist()) if key in ids}
+
+
+def test_rows_that_the_warehouse_refuses_come_back_and_the_others_are_written(site: Site) -> None:
+    lane = site.lane()
+    site.proxy.refused = refusing("bad", "worse")
+    done = lane.append(rows_at({1: "a", 2: "bad", 3: "b", 4: "a", 5: "worse"}), stored)
+    assert done.refused == {1: "no bad", 4: "no worse"}
+    assert done.fates.to_list() == [FIRST, FIRST, FIRST, DUPLICATE, FIRST]
+    assert site.rows() == Counter([("a", A, 1), ("b", A, 3)])
+    done = lane.append(rows_at({6: "bad"}), stored)
+    assert done.refused == {0: "no bad"}
+    assert append(lane, {1: "a", 7: "c"}) == [SELF, FIRST]  # at the right offset
+    assert append(site.lane(), {3: "b", 7: "c"}) == [SELF, SELF]
+    assert site.keys() == Counter("abc")
+
+
+def test_one_row_is_refused_and_another_of_the_same_key_is_not(site: Site) -> None:
+    """A refused row has no key in the table: whether another record with it is good is for BigQuery to say."""
+    lane = site.lane()
+    site.proxy.refused = lambda rows: {
+        n: "no" for n, at in enumerate(rows.column(POSITION).to_pylist()) if at in (1, 2)
+    }
+    done = lane.append(rows_at({1: "a", 2: "a", 3: "a", 4: "a", 5: "b"}), stored)
+    assert done.refused == {0: "no", 1: "no"}
+    assert done.fates.to_list() == [FIRST, FIRST, FIRST, DUPLICATE, FIRST]
+    assert site.rows() == Counter([("a", A, 3), ("b", A, 5)])
+    assert append(lane, {3: "a", 5: "b", 6: "a"}) == [SELF, SELF, DUPLICATE]
+
+
+def test_rows_are_refused_while_answers_are_lost(site: Site) -> None:
+    random, lane = Random(4), site.lane()
+    site.proxy.refused = refusing("bad")
+    site.proxy.on_append = lambda _: Fail(random.random() < 0.5, UNAVAILABLE) if random.random() < 0.5 else None
+    for start in range(0, 40, 4):
+        names = {start: f"a{start}", start + 1: "bad", start + 2: f"b{start}", start + 3: "bad"}
+        done = lane.append(rows_at(names), stored)
+        assert dict(done.refused) == {1: "no bad", 3: "no bad"}
+    assert site.keys() == Counter(f"{letter}{start}" for start in range(0, 40, 4) for letter in "ab")
+
+
+def test_a_batch_larger_than_a_request_goes_in_pieces_that_fit(site: Site) -> None:
+    client = write_client()
+    path = f"projects/{PROJECT}/datasets/{site.dataset}/tables/events"
+    stream = AppendStream.create(client, path, SCHEMA, Patience(10))
+    sizes: list[int] = []
+
+    def measured(request: Request) -> None:
+        sizes.append(len(Request.serialize(request)))
+
+    site.proxy.on_append = measured
+    big = 7_900_000
+    texts = [*("s" for _ in range(50)), "x" * big, "y" * big, "z" * big, *("t" for _ in range(50))]
+    site.proxy.refused = lambda rows: {
+        n: "no" for n, key in enumerate(rows.column("id").to_pylist()) if str(key)[0] == "y"
+    }
+    refused = stream.append(stored(rows_at(dict(enumerate(texts))), datetime.now(UTC)))
+    assert refused == {51: "no"}
+    assert max(sizes) < 10_000_000
+    held = [(row[1:]) for row in site.rows()]
+    assert sorted(position for _, position in held) == [n for n in range(len(texts)) if n != 51]
+
+
+def test_a_stream_that_was_finalized_or_is_unknown_is_lost(site: Site) -> None:
+    client = write_client()
+    path = f"projects/{PROJECT}/datasets/{site.dataset}/tables/events"
+    stream = AppendStream.create(client, path, SCHEMA, Patience(10))
+    finalize(client, stream.name, Patience(10))
+    finalize(client, stream.name, Patience(10))
+    with pytest.raises(StreamLost):
+        stream.append(stored(rows_at({1: "a"}), datetime.now(UTC)))
+    finalize(client, f"{path}/streams/unknown", Patience(10))
+    with pytest.raises(StreamLost):
+        AppendStream(client, f"{path}/streams/unknown", SCHEMA, Patience(10)).append(
+            stored(rows_at({1: "a"}), datetime.now(UTC))
+        )
+    assert site.rows() == Counter()
+
+
+def finalized() -> status_pb2.Status:
+    """As BigQuery may say it: the code is the caller's fault in general, the reason is in the details."""
+    status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="The stream is finalized.")
+    reason = types.StorageError(code=types.StorageError.StorageErrorCode.STREAM_FINALIZED)
+    status.details.add().Pack(types.StorageError.pb(reason))
+    return status
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_stream_is_lost_also_where_only_the_details_say_so(site: Site, inside: bool) -> None:
+    lane = site.lane()
+    assert append(lane, {1: "a"}) == [FIRST]
+    answer = types.AppendRowsResponse()
+    types.AppendRowsResponse.pb(answer).error.CopyFrom(finalized())
+    closed = Fail(False, grpc.StatusCode.INVALID_ARGUMENT, finalized().SerializeToString())
+    site.proxy.on_append = first(1, Answer(answer) if inside else closed)
+    assert append(lane, {1: "a", 2: "b"}) == [SELF, FIRST]
+    assert site.keys() == Counter("ab")
+
+
+def test_an_argument_that_is_wrong_is_an_error_at_once(site: Site) -> None:
+    lane = site.lane()
+    site.proxy.on_append = first(1, Fail(False, grpc.StatusCode.INVALID_ARGUMENT))
+    with pytest.raises(InvalidArgument):
+        append(lane, {1: "a"})
+    assert site.proxy.appends == 1
+    assert append(lane, {1: "a"}) == [FIRST]
+
+
+def test_a_warehouse_that_knows_no_stream_any_more(site: Site, local_cloud: tuple[Path, Endpoints]) -> None:
+    lane = site.lane()
+    assert append(lane, {1: "a", 2: "b"}) == [FIRST, FIRST]
+    services.down(local_cloud[0])
+    assert services.up(local_cloud[0], ("gcs", "bigquery")).environment() == local_cloud[1].environment()
+    assert append(lane, {2: "b", 3: "c"}) == [SELF, FIRST]
+    assert append(site.lane(), {3: "c", 4: "d"}) == [SELF, FIRST]
+    assert site.keys() == Counter("abcd")
+
+
+def test_what_is_read_again_from_before_the_horizon_is_known(site: Site) -> None:
+    """Records whose offsets are not committed may be read again at any time: their keys are never forgotten."""
+    lane = site.lane(horizon=timedelta(seconds=0.4))
+    assert append(lane, {1: "a", 2: "b"}) == [FIRST, FIRST]
+    for position in range(3, 8):
+        time.sleep(0.2)
+        assert append(lane, {position: f"c{position}"}) == [FIRST]
+    assert append(lane, {1: "a", 2: "b", 3: "c3"}) == [SELF, SELF, SELF]
+    assert append(lane, {8: "c7"}) == [DUPLICATE]
+    assert set(site.keys().values()) == {1}
+
+
+def test_what_an_engine_reads_again_from_behind_the_committed_offset_is_known(site: Site) -> None:
+    """A recovered checkpoint may be older than the last commit, and the worker that wrote the rows may be gone."""
+    horizon = timedelta(seconds=0.2)
+    lane = site.lane(horizon=horizon)
+    for position in range(1, 5):
+        assert append(lane, {position: f"a{position}"}) == [FIRST]
+        time.sleep(0.3)
+    site.committed = {A: 5}
+    other = site.lane(horizon=horizon)
+    assert append(other, {4: "a4"}) == [SELF]
+    assert append(other, {2: "a2", 3: "a3", 5: "a5"}) == [SELF, SELF, FIRST]
+    assert append(other, {1: "a1"}) == [SELF]
+    assert append(other, {1: "n"}, B) == [FIRST]
+    assert set(site.keys().values()) == {1}

@@ -1,0 +1,152 @@
+"""The view ledger_current against the real warehouse: of what was counted twice, the later count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectors.append_stream import AppendStream
+from connectors.clients import write_client
+from connectors.ledger_table import LOADED, LOST, OFFSETS, LedgerTable
+from connectors.operations_dataset import ensure_operations
+from connectors.patience import Patience
+from connectors.stream_ledger import LINE, StreamLedger
+from connectors.warehouse import Warehouse
+from local.service import PROJECT
+from local.services import Endpoints
+from transforms.ledger import SourceCounts
+from transforms.offsets import Line, Tally
+from transforms.run import Run
+
+pytestmark = pytest.mark.e2e
+BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@dataclass
+class Ledger:
+    """A ledger of a test's own."""
+
+    dataset: str
+    warehouse: Warehouse
+
+    def append(self, *lines: dict[str, Any]) -> None:
+        """Append lines, each as it is."""
+        path = f"projects/{PROJECT}/datasets/{self.dataset}/tables/ledger"
+        stream = AppendStream.default(write_client(), path, LINE, Patience(10))
+        assert not stream.append(pa.RecordBatch.from_pylist(list(lines), LINE))
+        stream.close()
+
+    def current(self) -> list[tuple[Any, ...]]:
+        """What the view shows of a stream's lines, in order."""
+        rows = self.warehouse.query(
+            f"SELECT kind, `table`, source, first_offset, last_offset, `read` FROM `{self.dataset}`.ledger_current"
+            " WHERE first_offset IS NOT NULL ORDER BY 1, 2, 3, 4"
+        )
+        return [tuple(row.values()) for row in rows]
+
+    def run(self, run_id: str, pipeline: str = "stream") -> Run:
+        """A run that writes into it."""
+        return Run(run_id, "token", pipeline, BEGIN, PROJECT, "US", self.dataset, "", "", 1000, 0.5)
+
+
+@pytest.fixture
+def ledger(local_cloud: tuple[Path, Endpoints], request: pytest.FixtureRequest) -> Ledger:
+    warehouse = Warehouse(PROJECT, "US")
+    dataset = request.node.name
+    ensure_operations(warehouse, dataset)
+    return Ledger(dataset, warehouse)
+
+
+def line(run: str, first: int, last: int, at: float, **fields: Any) -> dict[str, Any]:
+    """A line as a stream's ledger makes it, recorded `at` seconds after the beginning."""
+    return {
+        "run_id": run, "pipeline": "stream", "kind": OFFSETS, "table": "t", "source": "kafka://t/0",
+        "first_offset": first, "last_offset": last, "read": 1, "written": 1, "duplicate": 0, "dead_letter": 0,
+        "dead_letter_by_code": "{}", "detail": '{"latency": {}}', "pipeline_version": "0", "started_at": BEGIN,
+        "recorded_at": BEGIN + timedelta(seconds=at), **fields,
+    }  # fmt: skip
+
+
+def expected(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """By a model: a line takes the place of all that its offsets reach."""
+    current: list[dict[str, Any]] = []
+    for new in sorted(lines, key=lambda one: (one["recorded_at"], one["first_offset"])):
+        about = (new["kind"], new["table"], new["source"])
+        kept = [
+            old for old in current
+            if (old["kind"], old["table"], old["source"]) != about or old["last_offset"] < new["first_offset"]
+        ]  # fmt: skip
+        current = [*kept, new]
+    rows = [
+        tuple(one[name] for name in ("kind", "table", "source", "first_offset", "last_offset", "read"))
+        for one in current
+    ]
+    return sorted(rows)
+
+
+def test_a_later_start_counts_again_what_it_has_read_again(ledger: Ledger) -> None:
+    lines = [
+        line("a", 0, 9, 0), line("a", 10, 19, 1), line("a", 20, 29, 2),
+        line("b", 10, 14, 10), line("b", 15, 40, 11, read=7),
+        line("c", 10, 14, 0, source="kafka://t/1"), line("c", 0, 9, 1, source="kafka://t/10"),
+        line("c", 0, 9, 30, table="other"), line("c", 0, 9, 31, kind=LOST),
+    ]  # fmt: skip
+    ledger.append(*lines)
+    assert ledger.current() == expected(lines)
+    about_zero = [row[3:5] for row in ledger.current() if row[:3] == (OFFSETS, "t", "kafka://t/0")]
+    assert about_zero == [(0, 9), (10, 14), (15, 40)]
+
+
+def test_a_line_that_is_in_twice_counts_once(ledger: Ledger) -> None:
+    lines = [line(f"run{n % 2}", 10 * n, 10 * n + 9, n, read=n) for n in range(40)]
+    for _ in range(3):
+        ledger.append(*lines)
+    assert ledger.current() == expected(lines)
+    assert len(ledger.current()) == 40
+
+
+def test_any_starts_over_any_partitions(ledger: Ledger) -> None:
+    random, lines = Random(3), []
+    at = 0.0
+    for source in (f"kafka://t/{n}" for n in range(8)):
+        begin = 0
+        for start in range(6):
+            offset = random.randint(0, begin)
+            for _ in range(random.randint(1, 5)):
+                at += 1
+                last = offset + random.randint(0, 5)
+                lines.append(line(f"{source}-{start}", offset, last, at, source=source, read=random.randint(0, 9)))
+                offset = last + 1
+            begin = offset
+    ledger.append(*lines, *random.choices(lines, k=60))
+    assert ledger.current() == expected(lines)
+
+
+def test_a_batch_beside_a_stream(ledger: Ledger) -> None:
+    table = LedgerTable(ledger.warehouse, ledger.dataset)
+    batch = ledger.run("batch", "batch")
+    for read in (5, 6):  # the second attempt of the same step
+        counts = {uri: SourceCounts(1, 10, read, read, 0, {}) for uri in ("gs://lake/a", "gs://lake/b")}
+        table.record_counts(batch, LOADED, "t", counts, {uri: read for uri in counts})
+    stream = StreamLedger(ledger.run("stream"), {"topic": "t"}, Patience(10))
+    tally = Tally(read=3, written=1, duplicate=1, dead_letter_by_code={"wrong_type": 1}, latency={5: 1})
+    stream.record("kafka://topic/0", [Line(0, 2, tally)])
+    stream.record("kafka://topic/0", [Line(0, 4, Tally(read=5, written=5))])  # its engine has recovered
+    stream.record("kafka://topic/0", [Line(5, 7, tally)])
+    stream.record_lost("kafka://topic/0", 8, 11)
+    loaded = table.lines("batch", LOADED)
+    assert [(one["source"], one["read"], one["written"]) for one in loaded] == [
+        ("gs://lake/a", 6, 6),
+        ("gs://lake/b", 6, 6),
+    ]
+    found = sorted(table.lines("stream", OFFSETS), key=lambda one: one["first_offset"])
+    assert [(one["first_offset"], one["last_offset"], one["read"]) for one in found] == [(0, 4, 5), (5, 7, 3)]
+    assert found[1]["dead_letter_by_code"] == {"wrong_type": 1}
+    assert (found[1]["dead_letter"], found[1]["detail"]) == (1, {"latency": {"5": 1}})
+    assert [(one["first_offset"], one["last_offset"]) for one in table.lines("stream", LOST)] == [(8, 11)]
