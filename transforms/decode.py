@@ -21,8 +21,9 @@ from transforms.run import Run
 
 __all__ = ["DecodeBlocks", "split_into_buckets"]
 
-HELD_BYTES = 64 << 20
-"""Rows are held back up to this many bytes, so that a bucket is made of few parts."""
+HELD_BYTES, MOST_HELD_BYTES = 8 << 20, 64 << 20
+"""Rows are held back up to this many bytes, so that a bucket is made of few parts: a megabyte for each bucket, within
+these limits. Memory that is freed is used again where pieces are small."""
 
 
 class DecodeBlocks(beam.DoFn):
@@ -38,6 +39,7 @@ class DecodeBlocks(beam.DoFn):
         self._tables = dict(tables)
         self._buckets = dict(buckets)
         self._run = run
+        self._most = min(max(HELD_BYTES, sum(buckets.values()) << 20), MOST_HELD_BYTES)
         self._decoders: dict[str, Decoder] = {}
 
     def setup(self) -> None:
@@ -59,7 +61,7 @@ class DecodeBlocks(beam.DoFn):
             yield TaggedOutput(self.REFUSED, (name, block.source, decoded.refusals))
         self._held[name, block.source].append(decoded.rows)
         self._bytes += decoded.rows.estimated_size()
-        if self._bytes > HELD_BYTES:
+        if self._bytes > self._most:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
