@@ -1,17 +1,18 @@
-"""User events for the benchmark: one NDJSON file, the same bytes for the same count and seed.
+"""User events for the benchmarks: the same bytes for the same count and seed.
 
-about 240 bytes an event; of every 100 records two repeat an earlier event and one breaks a rule of the contract.
-The broken ones are of the kinds that all three implementations can meet: a textbook pipeline dies of bytes that
-are not UTF-8, so there are none here (tests/contracts has them).
+About 240 bytes an event; of every 100 records two (of a stream's five) repeat an earlier event and one breaks a rule of
+the contract. The broken ones are of the kinds that all implementations can meet: a textbook pipeline dies of bytes
+that are not UTF-8, so there are none here (tests/contracts has them).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
-__all__ = ["DUPLICATES", "INVALID", "event", "write_events"]
+__all__ = ["DUPLICATES", "INVALID", "event", "records", "write_events"]
 
 DUPLICATES = 0.02
 INVALID = 0.01
@@ -57,19 +58,24 @@ BREAKS: tuple[Callable[[str], str], ...] = (
 )
 
 
-def write_events(path: Path, count: int, seed: int = 1) -> None:
-    """Write `count` records, each ended by a newline."""
+def records(count: int, duplicates: float = DUPLICATES, seed: int = 1) -> Iterator[tuple[str, int | None]]:
+    """`count` records: a line without its end, and the number of the event that it is; None for a broken one."""
     chance = random.Random(seed)
     originals = 0
+    for _ in range(count):
+        draw = chance.random()
+        if draw < duplicates and originals:
+            number = chance.randrange(originals)
+            yield event(number), number
+            continue
+        line, number = event(originals), originals
+        originals += 1
+        yield (chance.choice(BREAKS)(line), None) if draw >= 1 - INVALID else (line, number)
+
+
+def write_events(path: Path, count: int, seed: int = 1) -> None:
+    """Write `count` records, each ended by a newline."""
+    lines = (line for line, _ in records(count, seed=seed))
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for start in range(0, count, LINES_PER_WRITE):
-            lines: list[str] = []
-            for _ in range(start, min(start + LINES_PER_WRITE, count)):
-                draw = chance.random()
-                if draw < DUPLICATES and originals:
-                    lines.append(event(chance.randrange(originals)))
-                    continue
-                line = event(originals)
-                originals += 1
-                lines.append(chance.choice(BREAKS)(line) if draw >= 1 - INVALID else line)
-            file.write("\n".join(lines) + "\n")
+        while some := list(islice(lines, LINES_PER_WRITE)):
+            file.write("\n".join(some) + "\n")

@@ -15,7 +15,7 @@ from apache_beam.io import ReadFromText, WriteToParquet, WriteToText
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-__all__ = ["run"]
+__all__ = ["Rules", "run", "utc"]
 
 EVENT_TYPES = {"page_view", "add_to_cart", "remove_from_cart", "purchase", "search"}
 REQUIRED = ("event_id", "customer_id", "event_type", "event_timestamp")
@@ -27,36 +27,46 @@ ROW = pa.schema(
 )
 
 
-class Validate(beam.DoFn):
-    """A line -> (event_id, event), or the line itself on `refused`; as strict as the contract on these fields."""
-
-    REFUSED = "refused"
+class Rules:
+    """As strict as the contract on the fields of a user event."""
 
     def __init__(self) -> None:
         self._earliest = datetime(2000, 1, 1, tzinfo=UTC)
         self._latest = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
 
-    def process(self, line: str) -> Iterator[tuple[str, dict[str, Any]] | TaggedOutput[str, str]]:
+    def event(self, line: str | bytes) -> dict[str, Any] | None:
+        """The event that a line holds, with its hour; None for a line that breaks a rule."""
         try:
-            event = json.loads(line)
+            event: dict[str, Any] = json.loads(line)
             for name in REQUIRED:
                 if not isinstance(event[name], str) or not event[name].strip():
-                    raise ValueError(f"{name} is missing")
+                    return None
             for name in OPTIONAL:
                 if not isinstance(event.get(name), str | None):
-                    raise ValueError(f"{name} is not a string")
-            if event["event_type"] not in EVENT_TYPES:
-                raise ValueError("unknown event_type")
-            if not TIMESTAMP.fullmatch(event["event_timestamp"]):
-                raise ValueError("event_timestamp is not a timestamp")
+                    return None
+            if event["event_type"] not in EVENT_TYPES or not TIMESTAMP.fullmatch(event["event_timestamp"]):
+                return None
             moment = utc(event["event_timestamp"])
-            if not self._earliest <= moment < self._latest:
-                raise ValueError("event_timestamp is out of range")
         except (ValueError, KeyError, TypeError):
-            yield TaggedOutput(self.REFUSED, line)
-            return
+            return None
         event["event_hour"] = moment.hour
-        yield event["event_id"], event
+        return event if self._earliest <= moment < self._latest else None
+
+
+class Validate(beam.DoFn):
+    """A line -> (event_id, event), or the line itself on `refused`."""
+
+    REFUSED = "refused"
+
+    def __init__(self) -> None:
+        self._rules = Rules()
+
+    def process(self, line: str) -> Iterator[tuple[str, dict[str, Any]] | TaggedOutput[str, str]]:
+        event = self._rules.event(line)
+        if event is None:
+            yield TaggedOutput(self.REFUSED, line)
+        else:
+            yield event["event_id"], event
 
 
 def utc(text: str) -> datetime:

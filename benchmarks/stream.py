@@ -1,0 +1,228 @@
+"""Speed, latency and memory of the stream, beside others on the same topic: `python -m benchmarks.stream`.
+
+Each contender runs alone, in a process of its own, in turn; medians of three rounds. Rates are those from the first
+record read to the last one durable: the start of engines is left out for all. The slow ones get 60 s each. Exit code 1
+if a contender that goes to the end does not yield every key once, or if a requirement is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.batch import Requirement, judge
+from benchmarks.streaming.consumer import LETTERS
+from benchmarks.streaming.site import Site, site
+from benchmarks.streaming.task import TABLE
+
+__all__ = ["main"]
+
+EVENTS = 500_000
+ROUNDS = 3
+SLOW_SECONDS = 60.0
+LATENCY_RATE = 1_000
+LATENCY_SECONDS, WARM_SECONDS = 60, 10
+MEMORY_EVENTS, MEMORY_RATE = 2_000_000, 15_000
+"""So fast that half of them take longer than the horizon and the part of it that keys stay beyond it, 75 s."""
+RESTART_KEYS, RESTART_EVENTS = 1_000_000, 1_000
+INDEX_KEYS = (1_000_000, 10_000_000)
+LONGEST_SECONDS = 1_800.0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who runs, on which engine, whether only for a limited time, and what it is."""
+
+    module: str
+    runner: str
+    slow: bool
+    title: str
+
+
+CONTENDERS = {
+    "limit": Contender("limit", "PrismRunner", False, "(a) ReadFromKafka and a counter, Prism"),
+    "pipeline": Contender("pipeline", "PrismRunner", False, "(e) this pipeline, Prism"),
+    "consumer": Contender("consumer", "", False, "(c) consumer, json, set, inserts of 500"),
+    "limit_flink": Contender("limit", "FlinkRunner", False, "(a) ReadFromKafka and a counter, Flink"),
+    "pipeline_flink": Contender("pipeline", "FlinkRunner", False, "(f) this pipeline, Flink"),
+    "textbook": Contender("textbook", "PrismRunner", True, "(b) textbook Beam, Prism"),
+    "textbook_flink": Contender("textbook", "FlinkRunner", True, "(b) textbook Beam, Flink"),
+    "replaced": Contender("replaced", "", True, "(d) SELECT and insert an event"),
+}
+FURTHER = ("latency", "memory", "restart", "index")
+
+
+class Bench:
+    """What was measured: runs by name of what was run."""
+
+    def __init__(self, where: Site, console: Console, events: int, slow_seconds: float) -> None:
+        self._site, self._console = where, console
+        self._events, self._slow_seconds = events, slow_seconds
+        self.runs: dict[str, list[dict[str, Any]]] = {}
+
+    def compare(self, name: str) -> None:
+        """Run a contender over the topic once. ValueError if it loses a key, or has one twice."""
+        who = CONTENDERS[name]
+        sent = self._site.topic("events", self._events)
+        seconds = self._slow_seconds if who.slow else LONGEST_SECONDS
+        runner = {"runner": who.runner} if who.runner else {}
+        self._note(name, self._site.measure(who.module, "events", self._events, seconds, **runner))
+        if who.module in ("pipeline", "consumer"):
+            self._check(self.runs[name][-1]["name"], who.module, sent)
+
+    def _check(self, dataset: str, module: str, sent: dict[str, int]) -> None:
+        operations = f"{dataset}_operations.dead_letters" if module == "pipeline" else f"{dataset}.{LETTERS}"
+        rows = self._site.count(f"SELECT COUNT(*) FROM {dataset}.{TABLE}")
+        keys = self._site.count(f"SELECT COUNT(DISTINCT event_id) FROM {dataset}.{TABLE}")
+        refused = self._site.count(f"SELECT COUNT(*) FROM {operations}")
+        if (rows, keys, refused) != (sent["keys"], sent["keys"], sent["refused"]):
+            raise ValueError(f"{dataset}: {rows} rows, {keys} keys, {refused} refused of {sent}")
+
+    def latency(self, seconds: float = LATENCY_SECONDS) -> None:
+        """How late records are at a steady rate, for the counter and for the pipeline."""
+        events = int(LATENCY_RATE * seconds)
+        for contender in ("limit", "pipeline"):
+            with self._site.live_topic(events, LATENCY_RATE) as topic:
+                warm = WARM_SECONDS if seconds > 2 * WARM_SECONDS else seconds / 4
+                found = self._site.measure(contender, topic, events, LONGEST_SECONDS, warm_seconds=warm)
+                self._note(f"latency_{contender}", found)
+
+    def memory(self, events: int) -> None:
+        """The size of the process at half of the events, and at all of them, with a horizon of a minute."""
+        with self._site.live_topic(events, MEMORY_RATE) as topic:
+            found = self._site.measure("memory", topic, events, LONGEST_SECONDS, arguments=["--dedup_horizon=60s"])
+            self._note("memory", found)
+
+    def restart(self, keys: int) -> None:
+        """How long it takes from a start to the first rows, into an empty table and into one that holds keys."""
+        self._site.topic("restart", RESTART_EVENTS)
+        for held in (0, keys):
+            name = self._site.unique("restart")
+            if held:
+                self._site.call("benchmarks.streaming.fill", name, str(held))
+            found = self._site.measure("pipeline", "restart", RESTART_EVENTS, LONGEST_SECONDS, name=name)
+            self._note("restart_full" if held else "restart_empty", found)
+
+    def index(self, sizes: Sequence[int]) -> None:
+        """Bytes a key of the index."""
+        for keys in sizes:
+            self._note(f"index_{keys}", self._site.call("benchmarks.streaming.index", str(keys)))
+
+    def median(self, name: str, figure: str) -> float | None:
+        """The median of a figure, None where it was not measured."""
+        runs = self.runs.get(name)
+        return median(run[figure] for run in runs) if runs else None
+
+    def rate(self, name: str) -> float | None:
+        """The median rate of a contender, in events a second."""
+        runs = self.runs.get(name)
+        return median(run["records"] / run["seconds"] for run in runs) if runs else None
+
+    def _note(self, name: str, found: dict[str, Any]) -> None:
+        self.runs.setdefault(name, []).append(found)
+        shown = {key: value for key, value in found.items() if key not in ("name", "records", "seconds")}
+        if "seconds" in found:
+            rate = found["records"] / found["seconds"]
+            self._console.print(f"{name:16} {found['records']:9,} in {found['seconds']:7.2f} s {rate:9,.0f}/s", end=" ")
+        else:
+            self._console.print(f"{name:16}", end=" ")
+        self._console.print(shown, highlight=False, soft_wrap=True)
+
+
+def requirements(bench: Bench) -> list[Requirement]:
+    """The figures that issue 4 asks for, those that were measured."""
+    wanted: list[tuple[str, float | None, float | None, float, bool]] = [
+        ("(e) over (a), Prism (aim 0.7)", bench.rate("pipeline"), bench.rate("limit"), 0.4, True),
+        ("(e) over (b) on Flink", bench.rate("pipeline"), bench.rate("textbook_flink"), 20, True),
+        ("(e) over (c)", bench.rate("pipeline"), bench.rate("consumer"), 3, True),
+        ("(f) over (a), Flink (aim 0.7)", bench.rate("pipeline_flink"), bench.rate("limit_flink"), 0.3, True),
+        (
+            "process, all events over half of them, horizon 60 s",
+            bench.median("memory", "whole_bytes"), bench.median("memory", "half_bytes"), 1.1, False,
+        ),
+    ]  # fmt: skip
+    found = [
+        Requirement(name, one / other, limit, at_least)
+        for name, one, other, limit, at_least in wanted
+        if one is not None and other is not None
+    ]
+    later = _difference(bench.median("latency_pipeline", "p99_ms"), bench.median("latency_limit", "p99_ms"))
+    longer = _difference(bench.median("restart_full", "start_seconds"), bench.median("restart_empty", "start_seconds"))
+    if later is not None:
+        found.append(Requirement("p99 latency above that of (a), s", later / 1000, 1.5, False))
+    if longer is not None:
+        found.append(Requirement("restart with keys over one with none, s", longer, 10, False))
+    for name in bench.runs:
+        if name.startswith("index_"):
+            keys, size = int(name.removeprefix("index_")), bench.median(name, "bytes_per_key")
+            assert size is not None
+            found.append(Requirement(f"bytes a key at {keys:,} keys", size, 64, False))
+    return found
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def show(console: Console, bench: Bench, events: int) -> None:
+    """Print the rates."""
+    table = Table(title=f"{events:,} events, medians", title_justify="left")
+    for heading in ("contender", "events", "seconds", "events/s", "CPU us/event"):
+        table.add_column(heading, justify="left" if heading == "contender" else "right")
+    for name, runs in bench.runs.items():
+        if name in CONTENDERS:
+            cost = median(sum(run["processor"].values()) / run["records"] * 1e6 for run in runs)
+            records, seconds = bench.median(name, "records"), bench.median(name, "seconds")
+            cells = (f"{records:,.0f}", f"{seconds:,.2f}", f"{bench.rate(name):,.0f}", f"{cost:,.1f}")
+            table.add_row(CONTENDERS[name].title, *cells)
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The benchmark; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=__doc__)
+    add = parser.add_argument
+    add("--events", type=int, default=EVENTS, help="in the topic; with fewer than the default nothing is judged")
+    add("--rounds", type=int, default=ROUNDS)
+    add("--seconds", type=float, default=SLOW_SECONDS, help="that the slow contenders have")
+    everything = (*CONTENDERS, *FURTHER)
+    add("--only", default=",".join(everything), help=f"some of {','.join(everything)}")
+    add("--directory", type=Path, help="keep the servers' data here (default: a temporary folder)")
+    options = parser.parse_args(arguments)
+    only = options.only.split(",")
+    if unknown := set(only) - set(everything):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(everything)}")
+    share = min(1.0, options.events / EVENTS)
+    console = Console()
+    with site(console, options.directory) as where:
+        bench = Bench(where, console, options.events, options.seconds)
+        for _ in range(options.rounds):
+            for name in (name for name in CONTENDERS if name in only):
+                bench.compare(name)
+        for _ in range(options.rounds):
+            if "latency" in only:
+                bench.latency(max(8, LATENCY_SECONDS * share))
+            if "restart" in only:
+                bench.restart(int(RESTART_KEYS * share))
+        if "memory" in only:
+            bench.memory(int(MEMORY_EVENTS * share))
+        if "index" in only:
+            bench.index([int(keys * share) for keys in INDEX_KEYS])
+    show(console, bench, options.events)
+    met = judge(console, requirements(bench))
+    if options.events < EVENTS:
+        console.print(f"fewer than {EVENTS:,} events: too few to judge by")
+        return 0
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""ReadFromKafka with metadata, and a counter: the limit of anything that is built on it."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+import numpy as np
+
+from benchmarks.streaming.probe import PROBE
+from benchmarks.streaming.task import Task, run_job
+from connectors.kafka_source import KafkaRecord
+
+__all__ = ["run"]
+
+
+class Count(beam.DoFn):
+    """Records -> nothing."""
+
+    def start_bundle(self) -> None:
+        PROBE.begin()
+        self._count = 0
+
+    def process(self, record: KafkaRecord) -> None:
+        self._count += 1
+
+    def finish_bundle(self) -> None:
+        PROBE.add(self._count)
+
+
+class CountLate(Count):
+    """Records -> nothing; how late each is, when it is met."""
+
+    def process(self, record: KafkaRecord) -> None:
+        self._count += 1
+        PROBE.late(np.array([record.timestamp]))
+
+
+def run(task: Task) -> None:
+    """Count the records of the topic."""
+    count = CountLate() if PROBE.keep_latencies else Count()
+    run_job(task, lambda records: records | beam.ParDo(count))
