@@ -43,8 +43,8 @@ test: install ## every test, the ones with real servers included
 	@$(BIN)/python -m pytest
 
 .PHONY: bench
-bench: install ## the speed and memory of the batch pipeline, beside others
-	@$(BIN)/python -m benchmarks.batch
+bench: install ## speed and memory of the batch and of the stream, beside others
+	@$(BIN)/python -m benchmarks.batch; batch=$$?; $(BIN)/python -m benchmarks.stream && exit $$batch
 
 .PHONY: lint lint-format lint-ruff lint-types lint-imports
 lint: lint-format lint-ruff lint-types lint-imports ## all checks

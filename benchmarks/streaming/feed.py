@@ -54,4 +54,5 @@ def main(servers: str, topic: str, count: int, rate: float = 0.0, seed: int = 1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:5]), *map(int, sys.argv[5:6]))
+    servers, topic, events, *rest = sys.argv[1:]
+    main(servers, topic, int(events), float(rest[0]) if rest else 0.0, int(rest[1]) if rest[1:] else 1)

@@ -13,6 +13,7 @@ from connectors.append_stream import AppendStream
 from connectors.bigquery_append import as_batch
 from connectors.bigquery_load import table_spec
 from connectors.clients import write_client
+from connectors.patience import Patience
 from connectors.warehouse import Warehouse
 from contracts.decode import key_digests
 from contracts.odcs import shipped
@@ -33,7 +34,7 @@ def main(dataset: str, rows: int) -> None:
     warehouse.ensure_table(table_spec(table, dataset))
     schema = arrow_schema(table)
     name = f"projects/{PROJECT}/datasets/{dataset}/tables/{TABLE}"
-    stream = AppendStream.default(write_client(), name, schema, DEADLINE_SECONDS)
+    stream = AppendStream.default(write_client(), name, schema, Patience(DEADLINE_SECONDS))
     for start in range(0, rows, BLOCK):
         positions = np.arange(start, min(start + BLOCK, rows))
         frame = pl.DataFrame({"event_id": [f"filled-{number:011d}" for number in positions.tolist()]})

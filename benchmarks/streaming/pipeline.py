@@ -52,4 +52,4 @@ def observe() -> None:
             PROBE.late(rows[TIMESTAMP].to_numpy())
         return done
 
-    IntoBlocks.start_bundle, Lane.append = start_bundle, append_and_tell  # type: ignore[method-assign]
+    IntoBlocks.start_bundle, Lane.append = start_bundle, append_and_tell  # type: ignore[method-assign, assignment]

@@ -98,7 +98,9 @@ class Site:
 @contextmanager
 def site(console: Console, directory: Path | None) -> Iterator[Site]:
     """Servers in `directory`, or in a temporary one, while the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
-        with services.running(directory or Path(temporary), ("gcs", "bigquery", "kafka")) as endpoints:
-            os.environ.update(endpoints.environment())
-            yield Site(console, endpoints)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as temporary,
+        services.running(directory or Path(temporary), ("gcs", "bigquery", "kafka")) as endpoints,
+    ):
+        os.environ.update(endpoints.environment())
+        yield Site(console, endpoints)

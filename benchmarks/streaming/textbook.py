@@ -82,7 +82,8 @@ def run(task: Task) -> None:
 
     def steps(records: PCollection[KafkaRecord]) -> None:
         parsed = records | beam.ParDo(Parse()).with_outputs(Parse.REFUSED, main="events")
-        parsed.events | beam.ParDo(FirstOnly()) | "Write events" >> _write(task.table)
+        first = beam.ParDo(FirstOnly())  # type: ignore[no-untyped-call]  # beam.DoFn is untyped
+        parsed.events | first | "Write events" >> _write(task.table)
         parsed[Parse.REFUSED] | "Write refused" >> _write(f"{PROJECT}.{task.name}.dead_letters")
 
     run_job(task, steps)
