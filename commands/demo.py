@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
 from commands import batch, generate, produce, stream
 from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT, parser
-from commands.session import STREAM_SERVICES, cloud, log, output
+from commands.session import STREAM_SERVICES, cloud, failures_explained, log, output
 from connectors.kafka_client import admin, create_topics
 from connectors.kafka_config import KafkaConfig
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
+from local.engines import prefetch
 from operations.demo import NEXT, QUERIES, SIZES
 from operations.demo_stream import RATE, STREAM_EVENTS, kill_halfway, stream_counts
 from operations.report import print_rows
@@ -28,13 +30,16 @@ def run(argv: list[str]) -> int:
     command.add_argument("--local_dir", type=Path, default=Path(".local"), help="where the local cloud's data is")
     arguments = command.parse_args(argv)
     local = ["--local", "--local_dir", str(arguments.local_dir)]
-    with cloud(True, arguments.local_dir, STREAM_SERVICES):
+    with ThreadPoolExecutor(1) as pool, cloud(True, arguments.local_dir, STREAM_SERVICES), failures_explained():
+        # A new machine builds Prism first, which takes as long as all the rest.
+        fetched = pool.submit(prefetch, ["kafka-io", "prism"], log)
         sizes = [part for name, size in SIZES.items() for part in (f"--{name}", str(size))]
         generate.run(["--output", "gs://ecommerce-data-lake/raw", "--seed", "1", *local, *sizes])
         code = batch.run(["--runner", "DirectRunner", *local])
         warehouse = Warehouse(LOCAL_PROJECT, LOCAL_LOCATION)
         for title, sql in QUERIES.items():
             print_rows(output, title, warehouse.query(sql))
+        fetched.result()
         code = code or _stream(warehouse, local)
     output.print(NEXT, markup=False, highlight=False)
     return code
