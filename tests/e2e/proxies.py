@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-__all__ = ["ForbiddingProxy", "HoldingProxy", "RecordingProxy"]
+__all__ = ["FailingProxy", "ForbiddingProxy", "HoldingProxy", "RecordingProxy"]
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
@@ -151,3 +151,29 @@ class ForbiddingProxy(Proxy):
             return forward()
         self.asked += 1
         return Answer(403, [("Content-Type", "application/json; charset=UTF-8")], self._content)
+
+
+class FailingProxy(Proxy):
+    """While it is `failing`, answers 503 and 429 in turn, every second pair after the request has taken effect."""
+
+    STATUSES = ((503, "backendError"), (429, "rateLimitExceeded"))
+
+    def __init__(self, backend: str) -> None:
+        self.failing = threading.Event()
+        self.failed = {False: 0, True: 0}
+        """How many have failed without effect, and after it."""
+        self._lock = threading.Lock()
+        super().__init__(backend)
+
+    def answer(self, request: str, body: bytes, forward: Callable[[], Answer]) -> Answer:
+        if not self.failing.is_set():
+            return forward()
+        with self._lock:
+            number = sum(self.failed.values())
+            effect = number % 4 > 1
+            self.failed[effect] += 1
+        if effect:
+            forward()
+        status, reason = self.STATUSES[number % 2]
+        error = {"code": status, "message": "try again", "errors": [{"reason": reason, "message": "try again"}]}
+        return Answer(status, [("Content-Type", "application/json")], json.dumps({"error": error}).encode())

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +186,8 @@ class StreamSite:
     runner: str = "PrismRunner"
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    engines: Sequence[str] | None = None
+    """Options that name the engines; with them the launcher is not told that all is --local."""
     starts: int = 0
 
     def feed(self, **settings: Any) -> Feed:
@@ -202,8 +204,8 @@ class StreamSite:
         self.starts += 1
         summary = self.directory / f"{self.name}-{self.starts}.json"
         command = [
-            *(sys.executable, "launcher.py", "stream", f"--runner={self.runner}", "--local"),
-            *(f"--local_dir={self.directory}", f"--topic={self.name}=user_events_streaming"),
+            *(sys.executable, "launcher.py", "stream", f"--runner={self.runner}", *self._place()),
+            f"--topic={self.name}=user_events_streaming",
             *(f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"),
             *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
         ]
@@ -212,6 +214,11 @@ class StreamSite:
             env={**os.environ, **self.endpoints.environment(), **self.environment},
         )  # fmt: skip
         return StreamStart(process, summary, self._rows_written())
+
+    def _place(self) -> list[str]:
+        if self.engines is None:
+            return ["--local", f"--local_dir={self.directory}"]
+        return ["--project=local-project", "--location=US", f"--bootstrap_servers={self.servers}", *self.engines]
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to a query; {data} and {operations} are the site's data sets."""
