@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from google.api_core.exceptions import BadRequest, GoogleAPICallError
+from google.api_core.exceptions import BadRequest, GoogleAPIError
 from google.cloud.bigquery import SchemaField
 from requests.exceptions import RequestException
 
@@ -159,5 +159,5 @@ class Heartbeat:
             try:
                 if not self._leases.renew(self._tables, self._token):
                     self.lost.set()
-            except (GoogleAPICallError, RequestException):
+            except (GoogleAPIError, RequestException):
                 continue  # the lease outlives three missed beats; a lapsed one is noticed before anything is written

@@ -170,9 +170,13 @@ class _Watch:
             self._lag, self._changed = lag, now
         elif lag and now - self._changed > QUIET_SECONDS:
             self._changed = now
+            beginnings = self._offsets.beginnings(list(committed))
             for source, at in committed.items():
-                if at < ends[source] and self._offsets.next_record(source, at, ends[source]) >= ends[source]:
-                    self._offsets.commit({source: ends[source]})  # marks of transactions, removed records
+                # What the broker has removed (not only marks, then) may be in blocks that BigQuery does not take yet.
+                if not beginnings[source] <= at < ends[source]:
+                    continue
+                if self._offsets.next_record(source, at, ends[source]) >= ends[source]:
+                    self._offsets.commit({source: ends[source]})  # marks of transactions, compacted records
         return lag, sum(committed.values())
 
     def _committed(self) -> dict[str, int]:
