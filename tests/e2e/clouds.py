@@ -27,13 +27,13 @@ class Cloud:
         self.directory = directory
 
     def launch(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run launcher.py and hold it to its exit code."""
+        """Run launcher.py and hold it to its exit code. The demo may build Prism first, which takes minutes."""
         done = subprocess.run(
             [sys.executable, "launcher.py", *arguments, "--local_dir", str(self.directory)],
             cwd=ROOT,
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=900,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
