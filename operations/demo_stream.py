@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from connectors.warehouse import Warehouse
 
-__all__ = ["RATE", "STREAM_EVENTS", "kill_halfway", "stream_counts"]
+__all__ = ["RATE", "STREAM_EVENTS", "kill_halfway", "producing", "stream_counts"]
 
 STREAM_EVENTS = 15_000
-RATE = 1_500
+RATE = 1_000
 """Events a second while the stream is killed and started again."""
+ROWS_BEFORE_THE_KILL = STREAM_EVENTS // 4
 FIRST_ROW_SECONDS = 180.0
 STREAM_QUERY = """
 SELECT `table`, SUM(`read`) AS `read`, SUM(written) AS written, SUM(duplicate) AS duplicate,
@@ -26,15 +28,34 @@ FROM pipeline_operations.ledger_current WHERE kind = 'offsets' GROUP BY `table`"
 LAUNCHER = Path(__file__).parent.parent / "launcher.py"
 
 
+@contextmanager
+def producing(arguments: Sequence[str]) -> Iterator[None]:
+    """`launcher.py produce` beside what is done in the block, which ends when both are done.
+
+    In a process of its own, for it takes the signals of its process. Raises RuntimeError if it fails.
+    """
+    process = subprocess.Popen([sys.executable, str(LAUNCHER), "produce", *arguments])
+    try:
+        yield
+        if process.wait():
+            raise RuntimeError(f"the events were not sent: produce ended with code {process.returncode}")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
 def kill_halfway(warehouse: Warehouse, arguments: Sequence[str], run_id: str, log: Callable[[str], None]) -> None:
     """Start `launcher.py stream`, wait until it has written some rows, and kill it and all that it has started."""
     command = [sys.executable, str(LAUNCHER), "stream", *arguments]
     stream = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + FIRST_ROW_SECONDS
-        while not (rows := _rows_of(warehouse, run_id)):
+        while (rows := _rows_of(warehouse, run_id)) < ROWS_BEFORE_THE_KILL:
             if stream.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the stream wrote nothing before it was to be killed")
+                raise RuntimeError(
+                    f"the stream wrote {rows:,} rows before it was to be killed, not {ROWS_BEFORE_THE_KILL:,}"
+                )
             time.sleep(0.3)
         log(f"the stream has written {rows:,} rows; killing it (SIGKILL)")
     finally:
