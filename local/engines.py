@@ -58,6 +58,9 @@ def engines(runner: str, say: Say = say_on_stderr) -> Iterator[list[str]]:
         elif engine == ["flink"]:
             options += ["--environment_type=LOOPBACK", f"--flink_job_server_jar={files['flink']}"]
             options += [f"--job_server_java_launcher={programs / 'java'}"]
+            # In memory a checkpoint may have 5 MiB a task, which a stream comes to (apache/beam#27648): a failure.
+            options += ["--state_backend=filesystem"]
+            options += [f"--state_backend_storage_path={(programs.parent / 'checkpoints').as_uri()}"]
         before = os.environ.get("JAVA_HOME")
         os.environ["JAVA_HOME"] = str(programs.parent)  # where Beam looks for bin/java
         try:

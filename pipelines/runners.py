@@ -4,21 +4,21 @@ from __future__ import annotations
 
 __all__ = ["stream_defaults"]
 
-STREAM_DEFAULTS = {
-    # The default interval is never: then nothing of the job is kept when a task manager is lost.
-    "checkpointing_interval": "5000",
-    # The default is a bundle of 10 s where few records come.
-    "max_bundle_time_mills": "500",
-    "max_bundle_size": "20000",
-}
+STREAM_DEFAULTS = (
+    # The default is never: then nothing of the job is kept when a task manager is lost.
+    "--checkpointing_interval=5000",
+    # Without it a checkpoint holds what its bundles have made, and sends it on when the next bundle begins, which may
+    # be never: records that were read stay behind. What it holds may also be too large for a checkpoint.
+    "--finish_bundle_before_checkpointing",
+    # How long the steps after the read may hold back what they have.
+    "--max_bundle_time_mills=500",
+    "--max_bundle_size=20000",
+)
 
 
 def stream_defaults(runner: str | None, argv: list[str]) -> list[str]:
     """The arguments to add to a stream's `argv`."""
     if runner != "FlinkRunner":
         return []
-    return [
-        f"--{name}={value}"
-        for name, value in STREAM_DEFAULTS.items()
-        if not any(argument.split("=", 1)[0] == f"--{name}" for argument in argv)
-    ]
+    given = {argument.split("=", 1)[0] for argument in argv}
+    return [default for default in STREAM_DEFAULTS if default.split("=", 1)[0] not in given]

@@ -26,6 +26,9 @@ __all__ = ["Stream"]
 
 NEW_PARTITIONS_SECONDS = 30
 """How often topics are looked at for partitions that are new."""
+POLL_SECONDS = 1
+"""How long one partition is read at a time, whole seconds. What was read is passed on after that, and partitions that
+share a worker's thread are read in turn; Beam's default is 2."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Stream:
             dict(self.consumer),
             list(self.topics),
             with_metadata=True,
+            consumer_polling_timeout=POLL_SECONDS,
             dynamic_read_poll_interval_seconds=NEW_PARTITIONS_SECONDS,
             expansion_service=default_io_expansion_service(list(self.java_environment)),
         )

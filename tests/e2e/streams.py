@@ -188,11 +188,16 @@ class StreamSite:
     environment: dict[str, str] = field(default_factory=dict)
     engines: Sequence[str] | None = None
     """Options that name the engines; with them the launcher is not told that all is --local."""
+    topic: str = ""
+    """Named like the rest of the site unless it is another's too."""
     starts: int = 0
+
+    def __post_init__(self) -> None:
+        self.topic = self.topic or self.name
 
     def feed(self, **settings: Any) -> Feed:
         """What sends to the site's topic."""
-        return Feed(self.servers, self.name, **settings)
+        return Feed(self.servers, self.topic, **settings)
 
     @property
     def servers(self) -> str:
@@ -205,7 +210,7 @@ class StreamSite:
         summary = self.directory / f"{self.name}-{self.starts}.json"
         command = [
             *(sys.executable, "launcher.py", "stream", f"--runner={self.runner}", *self._place()),
-            f"--topic={self.name}=user_events_streaming",
+            f"--topic={self.topic}=user_events_streaming",
             *(f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"),
             *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
         ]

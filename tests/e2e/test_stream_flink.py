@@ -1,0 +1,68 @@
+"""The stream on Flink: the same as on Prism, from the same topic, and as exact when it is killed or stopped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.services import Endpoints
+from tests.e2e.clouds import cloud_in
+from tests.e2e.streams import StreamSite
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
+    """GCS, BigQuery and Kafka."""
+    directory = tmp_path_factory.mktemp("cloud")
+    with cloud_in(directory, ("gcs", "bigquery", "kafka")) as endpoints:
+        yield directory, endpoints
+
+
+def what_became_of(stream: StreamSite) -> dict[str, list[dict[str, Any]]]:
+    """What must not depend on the runner: keys, dead letters, and the ledger's totals by partition."""
+    return {
+        "keys": stream.rows("SELECT event_id FROM {data}.user_events_streaming ORDER BY event_id"),
+        "dead letters": stream.rows("SELECT dead_letter_id FROM {operations}.dead_letters ORDER BY dead_letter_id"),
+        "totals": stream.rows(
+            "SELECT source, MIN(first_offset) AS first_offset, MAX(last_offset) AS last_offset, SUM(`read`) AS `read`,"
+            " SUM(written) AS written, SUM(duplicate) AS duplicate, SUM(dead_letter) AS dead_letter"
+            " FROM {operations}.ledger_current WHERE kind = 'offsets' GROUP BY source ORDER BY source"
+        ),
+    }
+
+
+def test_flink_and_prism_make_the_same_of_a_topic(cloud: tuple[Path, Endpoints]) -> None:
+    prism = StreamSite(*cloud, "prism", topic="same")
+    flink = StreamSite(*cloud, "flink", topic="same", runner="FlinkRunner")
+    feed = prism.feed()
+    feed.send(10_000)
+    for stream in (prism, flink):
+        assert stream.start("--stop_when_idle=2").finish(300)["state"] == "done"
+        stream.check(feed)
+    assert what_became_of(flink) == what_became_of(prism)
+
+
+def test_flink_killed_and_stopped_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
+    stream = StreamSite(*cloud, "flow", runner="FlinkRunner")
+    feed = stream.feed()
+    with feed.sending(30_000):
+        feed.rate = 300
+        start = stream.start()
+        assert stream.written_by(start, 300) > 0
+        start.kill()
+        assert feed.sent < 30_000
+        start = stream.start()
+        assert stream.written_by(start, 300) > 0
+        start.process.send_signal(signal.SIGTERM)
+        stopped = start.finish(120)
+        assert stopped["state"] == "done"
+    done = stream.start("--stop_when_idle=2").finish(300)
+    stream.check(feed)
+    # The run's ledger has each record once: none of those of the start that was stopped was read again.
+    assert done["tables"]["user_events_streaming"]["read"] == feed.sent
