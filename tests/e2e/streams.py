@@ -164,7 +164,7 @@ class StreamStart:
     def kill(self) -> None:
         """SIGKILL to the whole group."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.communicate()
 
     def finish(self, seconds: float = 180, code: int = 0) -> dict[str, Any]:
         """Wait for its end; the summary."""
