@@ -179,7 +179,9 @@ def _timestamps(texts: pl.Series) -> Column_:
     """Arrow reads plain timestamps several times as fast as polars; it wants a zone with each."""
     text = pl.col(texts.name)
     plain = texts.str.contains(PLAIN_TIMESTAMP)
-    zoned = pl.when(text.str.contains(WITH_ZONE)).then(text).otherwise(text + "Z")
+    zoned = text
+    if (plain & ~texts.str.ends_with("Z")).any():
+        zoned = pl.when(text.str.contains(WITH_ZONE)).then(text).otherwise(text + "Z")
     certain = texts.to_frame().select_seq(pl.when(plain).then(zoned)).to_series()
     moments = pc.cast(certain.to_arrow().cast(pa.string()), pa.timestamp("us", "UTC"))
     return pl.Series(texts.name, moments), plain.fill_null(True)

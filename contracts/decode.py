@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import xxhash
+from msgspec.structs import astuple
 
 from contracts.columns import polars_type, read_column, rules, series_of
 from contracts.csv_rows import CsvHeader, parse_rows, texts_of
@@ -249,8 +251,14 @@ def _all_hold(frame: pl.DataFrame, conditions: Sequence[pl.Expr | pl.Series]) ->
     return frame.with_columns(holds.alias("")).get_column("")
 
 
+_ATTRIBUTES: dict[Format, dict[str, object]] = {format: {"format": format.value} for format in Format}
+"""Of records that have nothing beside them."""
+
+
 def _attributes(block: Block, index: int | None = None) -> dict[str, object]:
     """What a dead letter keeps beside a record of this block, so that it can be decoded again and be sent again."""
+    if block.header is None and block.envelope is None:
+        return _ATTRIBUTES[block.format]
     beside = {} if block.envelope is None or index is None else envelope_attributes(block.envelope.row(index))
     return {"format": block.format.value, **(block.header.attributes() if block.header else {}), **beside}
 
@@ -276,10 +284,13 @@ class _JsonColumns:
     def __init__(self, table: Table) -> None:
         forbid = table.unknown_fields is UnknownFields.REJECT
         self._columns = table.read_columns
-        self._blank = _struct({column.path: column for column in self._columns}, forbid)
-        self._decode = msgspec.json.Decoder(self._blank).decode
+        record = _struct({column.path: column for column in self._columns}, forbid)
+        self._decode = msgspec.json.Decoder(record).decode
         names = [_attribute({c.path: c for c in self._columns}, column.path) for column in self._columns]
-        self._values = [attrgetter(name) for name in names]
+        values = [attrgetter(name) for name in names]
+        flat = all(len(column.path) == 1 for column in self._columns)
+        self._values = astuple if flat else lambda row: tuple(value(row) for value in values)
+        self._blank = self._values(record())
 
     @staticmethod
     def can_read(table: Table) -> bool:
@@ -290,21 +301,19 @@ class _JsonColumns:
 
     def read(self, records: Sequence[bytes]) -> list[Sequence[object]]:
         """One list a column; a record that msgspec refuses is all null, so a required key leaves it to the judge."""
-        rows: list[Any] = []
-        blank = self._blank()
+        values: list[Any] = []
         readable = _utf8(records)
         if max(map(len, readable)) > SHALLOW:
             readable = [b"" if len(record) > SHALLOW and _too_deep(record) else record for record in readable]
         remaining = iter(readable)
         while True:  # extend() keeps what came before a record that fails, and the iterator goes on behind it
             try:
-                rows.extend(map(self._decode, remaining))
+                values.extend(chain.from_iterable(map(self._values, map(self._decode, remaining))))
                 break
             except (msgspec.MsgspecError, RecursionError):
-                rows.append(blank)
-        return [
-            _plain(column, list(map(values, rows))) for column, values in zip(self._columns, self._values, strict=True)
-        ]
+                values.extend(self._blank)
+        width = len(self._columns)
+        return [_plain(column, values[number::width]) for number, column in enumerate(self._columns)]
 
 
 SHALLOW = 2 * MAX_DEPTH

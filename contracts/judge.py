@@ -23,13 +23,14 @@ class Judge:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._columns = [(column, column.name == table.partition) for column in table.read_columns]
 
     def row(self, raw: bytes, format: str, header: CsvHeader | None, today: date) -> tuple[object, ...]:
         """The values of the read columns in order (and of `_extra` where unknown fields are kept); else NotClean."""
         record = self._csv(raw, header) if format == "csv" else self._json(raw)
         values = [
-            convert(column, find(record, column.path), today=today if column.name == self._table.partition else None)
-            for column in self._table.read_columns
+            convert(column, find(record, column.path), today=today if partition else None)
+            for column, partition in self._columns
         ]
         if self._table.unknown_fields is UnknownFields.IGNORE:
             return tuple(values)

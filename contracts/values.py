@@ -47,16 +47,19 @@ class Number(str):
     __slots__ = ()
 
 
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+
+
 def parse_json(text: str) -> object:
     """Read one JSON value; numbers stay text (`Number`), of a repeated key the last counts. NotClean if it is none."""
-
-    def constant(name: str) -> object:
-        raise ValueError(f"{name} is not JSON")
-
     if too_deep(text):
         raise NotClean(ErrorCode.MALFORMED_JSON, f"nested more than {MAX_DEPTH} deep")
     try:
-        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=constant)
+        return _DECODER.decode(text)
     except ValueError as error:
         raise NotClean(ErrorCode.MALFORMED_JSON, str(error)) from None
 
