@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from itertools import accumulate, count
-from operator import add
 from typing import Protocol
+
+import numpy as np
 
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode, Refusal
 
@@ -134,9 +134,10 @@ class Lines:
         position = self._offset
         plain = b"\r" not in body
         lines = body.split(b"\n")
-        if plain and all(lines) and max(map(len, lines)) <= self._limit and not any(map(bytes.isspace, lines)):
+        sizes = np.fromiter(map(len, lines), np.int64, len(lines))
+        if plain and sizes.min() and sizes.max() <= self._limit and not any(map(bytes.isspace, lines)):
             split.records += lines
-            split.positions += map(add, accumulate(map(len, lines[:-1]), initial=position), count())
+            split.positions += (position + np.cumsum(sizes + 1) - sizes - 1).tolist()
             self._offset += len(body) + 1
             return
         for line in lines:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -51,27 +51,39 @@ DEAD_LETTER = pa.schema(_FIELDS)
 
 def dead_letters(table: Table, source: str, refusals: Sequence[Refusal], run: Run, now: datetime) -> pa.Table:
     """The refused records of one source as dead letters, under DEAD_LETTER."""
-    rows = [
-        {
-            "dead_letter_id": dead_letter_id(table.name, source, refusal.position, refusal.raw),
-            "table": table.name,
-            "source": source,
-            "position": refusal.position,
-            "stage": refusal.code.stage.value,
-            "error_code": refusal.code.value,
-            "error_message": refusal.message,
-            "field": refusal.field,
-            "recoverable": refusal.code.recoverable,
-            "raw": refusal.raw,
-            "truncated": refusal.truncated,
-            "attributes": json.dumps({**refusal.attributes, **({"size": refusal.size} if refusal.truncated else {})}),
-            "contract_version": table.contract_version,
-            "pipeline_version": PIPELINE_VERSION,
-            "run_id": run.run_id,
-            "retry_count": 0,
-            "first_failed_at": now,
-            "failed_at": now,
-        }
-        for refusal in refusals
-    ]
-    return pa.Table.from_pylist(rows, schema=DEAD_LETTER)
+    times = len(refusals)
+    columns: dict[str, list[Any]] = {
+        "dead_letter_id": [dead_letter_id(table.name, source, each.position, each.raw) for each in refusals],
+        "table": [table.name] * times,
+        "source": [source] * times,
+        "position": [each.position for each in refusals],
+        "stage": [each.code.stage.value for each in refusals],
+        "error_code": [each.code.value for each in refusals],
+        "error_message": [each.message for each in refusals],
+        "field": [each.field for each in refusals],
+        "recoverable": [each.code.recoverable for each in refusals],
+        "raw": [each.raw for each in refusals],
+        "truncated": [each.truncated for each in refusals],
+        "attributes": _attributes(refusals),
+        "contract_version": [table.contract_version] * times,
+        "pipeline_version": [PIPELINE_VERSION] * times,
+        "run_id": [run.run_id] * times,
+        "retry_count": [0] * times,
+        "first_failed_at": [now] * times,
+        "failed_at": [now] * times,
+    }
+    return pa.Table.from_pydict(columns, schema=DEAD_LETTER)
+
+
+def _attributes(refusals: Sequence[Refusal]) -> list[str]:
+    """As JSON. Records of a file have one and the same dictionary."""
+    texts: list[str] = []
+    last: Mapping[str, object] | None = None
+    for refusal in refusals:
+        if refusal.truncated:
+            texts.append(json.dumps({**refusal.attributes, "size": refusal.size}))
+            last = None
+            continue
+        texts.append(texts[-1] if refusal.attributes is last else json.dumps(refusal.attributes))
+        last = refusal.attributes
+    return texts
