@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -48,9 +49,15 @@ class DecodeBlocks(beam.DoFn):
             name: Decoder(table, lambda: day, self._run.keep_duplicates) for name, table in self._tables.items()
         }
 
+        self._threads = ThreadPoolExecutor(1, "compress")  # beside the one that decodes
+
+    def teardown(self) -> None:
+        self._threads.shutdown()
+
     def start_bundle(self) -> None:
         self._held: defaultdict[tuple[str, str], list[pl.DataFrame]] = defaultdict(list)
         self._bytes = 0.0
+        self._leaving: list[tuple[str, int, str, Future[bytes]]] = []
 
     def process(
         self, element: tuple[str, Block]
@@ -65,18 +72,24 @@ class DecodeBlocks(beam.DoFn):
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for part in self._flush():
+        for part in chain(self._flush(), self._left()):
             yield GlobalWindows.windowed_value(part)
 
     def _flush(self) -> Iterator[tuple[tuple[str, int], BucketPart]]:
-        held = self._held
-        self.start_bundle()
-        with ThreadPoolExecutor() as threads:  # compressing takes as long as reading, and needs no interpreter
-            for (name, source), frames in held.items():
-                buckets = list(split_into_buckets(pl.concat(frames), self._buckets[name]))
-                encoded = threads.map(as_ipc, [rows for _, rows in buckets])
-                for (bucket, _), part in zip(buckets, encoded, strict=True):
-                    yield (name, bucket), (source, part)
+        """Let what is held be compressed, and give what was to be compressed before: it needs no interpreter."""
+        yield from self._left()
+        for (name, source), frames in self._held.items():
+            self._leaving += [
+                (name, bucket, source, self._threads.submit(as_ipc, rows))
+                for bucket, rows in split_into_buckets(pl.concat(frames), self._buckets[name])
+            ]
+        self._held.clear()
+        self._bytes = 0.0
+
+    def _left(self) -> Iterator[tuple[tuple[str, int], BucketPart]]:
+        leaving, self._leaving = self._leaving, []
+        for name, bucket, source, part in leaving:
+            yield (name, bucket), (source, part.result())
 
 
 def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, pl.DataFrame]]:
