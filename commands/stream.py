@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from commands.arguments import LOCAL_PROJECT
-from commands.session import STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
+from commands.session import SERVICES, STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
 from operations.report import print_summary
 from operations.stream_status import shown
@@ -39,7 +39,9 @@ def run(argv: list[str]) -> int:
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
-    with cloud(ours.local, Path(ours.local_dir), STREAM_SERVICES), engines(ours.local, runner) as added:
+    given = any(argument.startswith("--bootstrap_servers") for argument in argv)
+    services = SERVICES if given else STREAM_SERVICES
+    with cloud(ours.local, Path(ours.local_dir), services), engines(ours.local, runner) as added:
         added += stream_defaults(runner, argv)
         if added:
             options = PipelineOptions([*added, "--runner", str(runner), *argv])
@@ -47,7 +49,6 @@ def run(argv: list[str]) -> int:
         if ours.local:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT
-        given = any(argument.startswith("--bootstrap_servers") for argument in argv)
         servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
         quiet()
         with shown(progress, log) as show:
