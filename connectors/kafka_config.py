@@ -116,7 +116,7 @@ UNQUOTABLE = re.compile(r"[\"'\\\x00-\x1f]")
 
 def _check_for_java(name: str, reference: str) -> str:
     """The reference, if Kafka's Java half makes the same of it as `_looked_up`."""
-    if reference.startswith("secret:"):
+    if reference.startswith("secret:"):  # docs/stream.md has the reason
         raise Misuse(f"--kafka_config: {name}: a stream's Java half looks up env: and file:, not {reference}")
     found = _read_secret(name, reference)
     if reference.startswith("file:") and found.endswith("\n"):
