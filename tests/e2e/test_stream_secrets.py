@@ -6,7 +6,6 @@ import json
 import secrets
 import signal
 import string
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -31,11 +30,7 @@ from tests.e2e.streams import Feed, StreamSite
 from tests.marked import marked
 from tests.planted import found_in, found_in_files
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 LOG = "org.slf4j.simpleLogger.log"
 VARIABLE = "SHOP_KAFKA_PASSWORD"
