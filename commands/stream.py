@@ -13,15 +13,18 @@ from apache_beam.options.pipeline_options import (
 )
 
 from commands.arguments import LOCAL_PROJECT
-from commands.session import STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
+from commands.session import SERVICES, STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
+from contracts.errors import Misuse
 from operations.report import print_summary
 from operations.stream_status import shown
 from pipelines.batch_run import EXIT_CODES, as_json
+from pipelines.dataflow import is_dataflow
 from pipelines.help import pipeline_help
 from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
 from pipelines.runners import stream_defaults
 from pipelines.stream_run import run_stream
+from pipelines.stream_template import write_template
 from transforms.ledger import State
 
 __all__ = ["run"]
@@ -39,7 +42,11 @@ def run(argv: list[str]) -> int:
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
-    with cloud(ours.local, Path(ours.local_dir), STREAM_SERVICES), engines(ours.local, runner) as added:
+    if ours.local and is_dataflow(options):
+        raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner PrismRunner")
+    given = any(argument.startswith("--bootstrap_servers") for argument in argv)
+    services = SERVICES if given else STREAM_SERVICES
+    with cloud(ours.local, Path(ours.local_dir), services), engines(ours.local, runner) as added:
         added += stream_defaults(runner, argv)
         if added:
             options = PipelineOptions([*added, "--runner", str(runner), *argv])
@@ -47,11 +54,14 @@ def run(argv: list[str]) -> int:
         if ours.local:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT
-        given = any(argument.startswith("--bootstrap_servers") for argument in argv)
         servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
         quiet()
+        servers = servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        if options.view_as(GoogleCloudOptions).template_location:
+            log(f"wrote {write_template(options, servers, log)}; gcloud dataflow jobs run starts a job from it")
+            return 0
         with shown(progress, log) as show:
-            found = run_stream(options, servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), log, show)
+            found = run_stream(options, servers, log, show)
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
     print_summary(output, found)

@@ -89,8 +89,10 @@ class KafkaConfig:
 
 def java_consumer(config: KafkaConfig, group: str) -> dict[str, str]:
     """The Java consumer's configuration, all texts. A secret stays a reference, which Kafka's own providers look up
-    where the consumer is made: it is in no job's graph. Misuse for one that they cannot look up.
+    where the consumer is made: it is in no job's graph. Misuse for one that they cannot look up, or would not read as
+    Python does.
     """
+    config._translated(_check_for_java)
     providers: set[str] = set()
     properties = {name: _for_java(value, providers) for name, value in config.properties.items()}
     found = {
@@ -107,7 +109,23 @@ JAVA_PROVIDERS = {
     "env": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
     "directory": "org.apache.kafka.common.config.provider.DirectoryConfigProvider",
 }
-REFERENCE = re.compile(r"(env|file|secret):([^\s\"';]+)")
+REFERENCE = re.compile(r"(env|file):([^\s\"';]+)")
+UNQUOTABLE = re.compile(r"[\"'\\\x00-\x1f]")
+"""What ends or changes a quoted text of sasl.jaas.config, which Java parses with the secret in it."""
+
+
+def _check_for_java(name: str, reference: str) -> str:
+    """The reference, if Kafka's Java half makes the same of it as `_looked_up`."""
+    if reference.startswith("secret:"):  # docs/stream.md has the reason
+        raise Misuse(f"--kafka_config: {name}: a stream's Java half looks up env: and file:, not {reference}")
+    found = _read_secret(name, reference)
+    if reference.startswith("file:") and found.endswith("\n"):
+        raise Misuse(f"--kafka_config: {name}: {reference} ends with a line break, which Java takes for part of it")
+    if name.endswith("sasl.jaas.config") and UNQUOTABLE.search(found):
+        raise Misuse(
+            f"--kafka_config: {name}: {reference} has a quote, a backslash or a line break: Java cannot take it"
+        )
+    return reference
 
 
 def _for_java(value: str, providers: set[str]) -> str:
@@ -115,8 +133,6 @@ def _for_java(value: str, providers: set[str]) -> str:
 
     def reference(match: re.Match[str]) -> str:
         kind, where = match[1], match[2]
-        if kind == "secret":
-            raise Misuse(f"--kafka_config: Kafka's Java half looks up env: and file:, not {kind}:{where}")
         providers.add("env" if kind == "env" else "directory")
         if kind == "env":
             return f"${{env:{where}}}"
@@ -166,13 +182,17 @@ def _checked_reference(name: str, value: str) -> str:
 
 def _looked_up(name: str, reference: str, secrets: SecretManagerServiceClient | None) -> str:
     """The secret that is meant, or Misuse that says which one is not there."""
+    if reference.startswith("secret:"):
+        return _from_secret_manager(reference.removeprefix("secret:"), secrets)
+    found = _read_secret(name, reference)
+    return Secret(found.rstrip("\n") if reference.startswith("file:") else found)
+
+
+def _read_secret(name: str, reference: str) -> str:
+    """What the environment's variable or the file holds, as it stands."""
     kind, _, where = reference.partition(":")
     try:
-        if kind == "env":
-            return Secret(os.environ[where])
-        if kind == "file":
-            return Secret(Path(where).read_text().rstrip("\n"))
-        return _from_secret_manager(where, secrets)
+        return os.environ[where] if kind == "env" else Path(where).read_text()
     except KeyError:
         raise Misuse(f"--kafka_config: {name}: the environment has no {where}") from None
     except (OSError, UnicodeDecodeError) as error:

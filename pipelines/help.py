@@ -26,7 +26,11 @@ PIPELINES = {
       what is in the local Kafka's topics, on this machine
   python launcher.py stream --runner FlinkRunner --flink_master HOST:8081 --project P --location EU \\
       --bootstrap_servers HOST:9092 --topic clicks=user_events_streaming --group_id shop
-      on a Flink cluster""",
+      on a Flink cluster
+  python launcher.py stream --runner DataflowRunner --project P --region europe-west1 --location EU \\
+      --bootstrap_servers HOST:9092 --temp_location gs://B/tmp --setup_file ./setup.py \\
+      --template_location gs://B/templates/stream
+      the job graph, which gcloud dataflow jobs run starts jobs from""",
     ),
 }
 """Of each pipeline what it does, and examples."""
@@ -38,6 +42,8 @@ BEAM_OPTIONS = {
     "--temp_location": "Dataflow: gs:// folder for its temporary files",
     "--staging_location": "Dataflow: gs:// folder for what the workers install; default: below --temp_location",
     "--setup_file": "./setup.py, where workers run elsewhere and need this code",
+    "--sdk_container_image": "Dataflow: an image of your own that has this code, in place of --setup_file",
+    "--template_location": "Dataflow: write the job's graph to this gs:// file, and start no job",
     "--max_num_workers": "Dataflow: at most so many workers",
     "--service_account_email": "Dataflow: whom the workers run as",
     "--flink_master": "Flink: host:port of the cluster",

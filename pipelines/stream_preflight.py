@@ -23,6 +23,7 @@ from connectors.warehouse import Warehouse
 from connectors.write_streams import WriteStreams
 from contracts.errors import Misuse
 from contracts.table import Table, WriteDisposition
+from pipelines.dataflow import check_dataflow
 from pipelines.options import OperationsOptions, StreamOptions
 from pipelines.preflight import check_names, load_contracts
 from pipelines.stream import Stream
@@ -68,6 +69,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     _check_runner(options)
     project = options.view_as(GoogleCloudOptions).project
     _check_required(ours, streams, project, servers)
+    check_dataflow(options)
     assert project is not None
     horizon = _duration(streams.dedup_horizon or "24h", "--dedup_horizon")
     warehouse = Warehouse(project, ours.location or "US")

@@ -31,6 +31,7 @@ from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LedgerTable
 from connectors.stream_ledger import recorded
 from pipelines.batch_run import refuse_unless_free
+from pipelines.dataflow import is_dataflow, stream_on_dataflow
 from pipelines.options import StreamOptions
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
 from pipelines.stream_summary import stream_summary
@@ -261,6 +262,9 @@ def streaming_options(options: PipelineOptions) -> None:
     options.view_as(StandardOptions).streaming = True
     # Beam walks every cached state value to know its size, which costs more than the state does.
     options.view_as(WorkerOptions).max_cache_memory_usage_mb = 0
+    if is_dataflow(options):
+        stream_on_dataflow(options)
+        return
     options.view_as(DebugOptions).add_experiment("disable_prism_server_singleton")  # a failed Prism is not used again
     portable = options.view_as(PortableOptions)
     portable.environment_type = portable.environment_type or "LOOPBACK"

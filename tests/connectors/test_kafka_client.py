@@ -15,15 +15,12 @@ from kafka import TopicPartition
 from connectors.kafka_client import admin, consumer, create_topics, partitions, producer, refusals
 from connectors.kafka_config import KafkaConfig
 from contracts.errors import Misuse
-from local import kafka
-from local.processes import free_port
-from local.watcher import Watcher
+from tests.brokers import LOGIN, broker
 from tests.connectors.certificates import Authority
 
 pytestmark = pytest.mark.e2e
 
 PASSWORD = "planted-5f1c"
-LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 Ports = dict[str, int]
 
 
@@ -38,13 +35,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ite
     """A broker where anybody may do anything on `broker`, and `ssl` takes only whom the authority vouches for; alice,
     who has no permission, comes in by `sasl`.
     """
-    directory = tmp_path_factory.mktemp("kafka")
-    found: Ports = {}
-    for name in ("broker", "controller", "sasl", "ssl"):
-        found[name] = free_port(0, found.values())
     listeners = {"PLAINTEXT": "broker", "CONTROLLER": "controller", "SASL_PLAINTEXT": "sasl", "SSL": "ssl"}
-    extra = {
-        "listeners": ",".join(f"{kind}://127.0.0.1:{found[name]}" for kind, name in listeners.items()),
+    settings = {
         "sasl.enabled.mechanisms": "PLAIN",
         "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{LOGIN} user_alice="{PASSWORD}";',
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -55,27 +47,13 @@ def ports(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ite
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(authority.file),
     }
-    kafka.SERVICE.folder(directory).mkdir()
-    kafka.SERVICE.log(directory).parent.mkdir()
-    with Watcher() as watcher:
-        watcher.spawn(kafka.command(directory, found, extra))
-        deadline = time.monotonic() + 60
-        while not _ready(found):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with broker(tmp_path_factory.mktemp("kafka"), listeners, settings) as found:
         anybody = KafkaConfig.load(f"127.0.0.1:{found['broker']}", None, bytes)
         with admin(anybody) as client:
             assert create_topics(client, anybody, {"t": 3}) == ["t"]
             assert create_topics(client, anybody, {"t": 5}) == []
             assert partitions(client, anybody, ["t"]) == {"t": 3}
         yield found
-
-
-def _ready(ports: Ports) -> bool:
-    try:
-        return kafka.SERVICE.ready(ports)
-    except OSError:
-        return False
 
 
 @pytest.fixture

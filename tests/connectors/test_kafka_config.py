@@ -15,7 +15,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka_config import TRANSLATIONS, KafkaConfig, Secret, parse_properties
+from connectors.kafka_config import TRANSLATIONS, KafkaConfig, Secret, java_consumer, parse_properties
 from contracts.errors import Misuse
 
 SERVERS = "broker:9092"
@@ -181,3 +181,43 @@ def test_secret_manager_is_asked(secret_manager: secretmanager.SecretManagerServ
         assert isinstance(found, Secret)
     with pytest.raises(NotFound):
         load("ssl.key.password=secret:projects/p/secrets/other").settings(secret_manager)
+
+
+def jaas(reference: str) -> KafkaConfig:
+    """A password by reference."""
+    return load(f'sasl.mechanism=PLAIN\nsasl.jaas.config={LOGIN} username="a" password="{reference}";')
+
+
+def test_java_gets_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_PASSWORD", "hunter2")
+    (tmp_path / "password").write_text("hunter2")
+    by_name = java_consumer(jaas("env:KAFKA_PASSWORD"), "g")
+    assert by_name["sasl.jaas.config"] == f'{LOGIN} username="a" password="${{env:KAFKA_PASSWORD}}";'
+    assert by_name["config.providers"] == "env"
+    by_file = java_consumer(jaas(f"file:{tmp_path}/password"), "g")
+    assert by_file["sasl.jaas.config"] == f'{LOGIN} username="a" password="${{directory:{tmp_path}:password}}";'
+    assert by_file["config.providers"] == "directory"
+    assert "hunter2" not in repr((by_name, by_file))
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("hunter2\n", "ends with a line break, which Java takes for part of it"),
+        ('hun"ter2', "has a quote, a backslash or a line break: Java cannot take it"),
+        ("hunter2\\", "has a quote, a backslash or a line break: Java cannot take it"),
+    ],
+)
+def test_a_secret_that_java_would_read_otherwise(tmp_path: Path, secret: str, said: str) -> None:
+    (tmp_path / "password").write_text(secret)
+    config = jaas(f"file:{tmp_path}/password")
+    with pytest.raises(
+        Misuse, match=rf"^--kafka_config: password of sasl\.jaas\.config: file:{tmp_path}/password {said}$"
+    ):
+        java_consumer(config, "g")
+    assert config.settings()["sasl_plain_password"] == secret.rstrip("\n")
+
+
+def test_java_has_no_secret_manager() -> None:
+    with pytest.raises(Misuse, match=r"a stream's Java half looks up env: and file:, not secret:projects/p/secrets/s$"):
+        java_consumer(jaas("secret:projects/p/secrets/s"), "g")

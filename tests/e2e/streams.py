@@ -162,9 +162,10 @@ class StreamStart:
     """Rows that the table had."""
 
     def kill(self) -> None:
-        """SIGKILL to the whole group."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        """SIGKILL to the whole group, if it still runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
 
     def finish(self, seconds: float = 180, code: int = 0) -> dict[str, Any]:
         """Wait for its end; the summary."""
@@ -190,6 +191,8 @@ class StreamSite:
     """Options that name the engines; with them the launcher is not told that all is --local."""
     topic: str = ""
     """Named like the rest of the site unless it is another's too."""
+    launcher: tuple[str, ...] = ("launcher.py",)
+    """What Python runs."""
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -209,7 +212,7 @@ class StreamSite:
         self.starts += 1
         summary = self.directory / f"{self.name}-{self.starts}.json"
         command = [
-            *(sys.executable, "launcher.py", "stream", f"--runner={self.runner}", *self._place()),
+            *(sys.executable, *self.launcher, "stream", f"--runner={self.runner}", *self._place()),
             f"--topic={self.topic}=user_events_streaming",
             *(f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"),
             *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
