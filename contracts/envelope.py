@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -17,13 +17,12 @@ ENVELOPE = {KEY: pl.Binary, TIMESTAMP: pl.Int64, HEADERS: pl.String}
 
 
 def envelope_of(
-    keys: Sequence[bytes | None], timestamps: Sequence[int], headers: Sequence[Iterable[tuple[str, bytes | None]]]
+    keys: Sequence[bytes | None], timestamps: Sequence[int], headers: Mapping[int, Iterable[tuple[str, bytes | None]]]
 ) -> pl.DataFrame:
-    """The envelope of a block's records, a row each."""
-    texts = [
-        json.dumps([[name, None if value is None else _text(value)] for name, value in pairs]) if pairs else None
-        for pairs in headers
-    ]
+    """The envelope of a block's records, a row each. `headers` are by number of the record, of those that have some."""
+    texts: list[str | None] = [None] * len(keys)
+    for number, pairs in headers.items():
+        texts[number] = json.dumps([[name, None if value is None else _text(value)] for name, value in pairs])
     return pl.DataFrame({KEY: keys, TIMESTAMP: timestamps, HEADERS: texts}, schema=ENVELOPE)
 
 

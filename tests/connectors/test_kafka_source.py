@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from connectors.kafka_source import (
     BLOCK_BYTES,
     BLOCK_RECORDS,
+    Held,
     IntoBlocks,
     KafkaRecord,
-    block_of,
     stop_reading,
     topic_partition,
     uri,
@@ -49,6 +49,14 @@ def record(offset: int, value: bytes | None = b"{}", **fields: Any) -> KafkaReco
     )  # fmt: skip
 
 
+def block_of(records: list[KafkaRecord], limit: int) -> Block:
+    """The records as a block of their partition."""
+    held = Held()
+    for one in records:
+        held.add(one)
+    return held.block(SOURCE, limit)
+
+
 def header(key: str, value: bytes | None) -> SimpleNamespace:
     """As Beam's row of a header reads."""
     return SimpleNamespace(key=key, value=value)
@@ -67,7 +75,7 @@ RECORDS = st.lists(
 
 @given(RECORDS)
 def test_every_record_is_in_its_block_once(records: list[KafkaRecord]) -> None:
-    block = block_of(SOURCE, list(records), LIMIT)
+    block = block_of(records, LIMIT)
     by_offset = {one.offset: one for one in records}
     assert (block.source, block.format, block.count) == (SOURCE, Format.JSON, len(records))
     assert block.positions.tolist() == sorted(block.positions.tolist())
@@ -160,7 +168,7 @@ BAD: list[tuple[bytes | None, str]] = [
 def letters_of(records: list[KafkaRecord]) -> list[dict[str, Any]]:
     """The dead letters of these records, by offset."""
     table = shipped()["user_events_streaming"]
-    refusals = Decoder(table, NOW.date, keep_raw=True).decode(block_of(SOURCE, list(records), 9000)).refusals
+    refusals = Decoder(table, NOW.date, keep_raw=True).decode(block_of(records, 9000)).refusals
     rows: list[dict[str, Any]] = dead_letters(table, SOURCE, refusals, RUN, NOW).to_pylist()
     return sorted(rows, key=lambda row: row["position"])
 
@@ -187,7 +195,7 @@ def test_every_dead_letter_of_kafka_decodes_again_to_the_same_code() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.binary(min_size=1, max_size=10))
 def test_the_magic_byte_of_a_schema_registry_is_named(schema: int, rest: bytes) -> None:
-    block = block_of(SOURCE, [record(1, b"\0" + schema.to_bytes(4, "big") + rest)], LIMIT)
+    block = block_of([record(1, b"\0" + schema.to_bytes(4, "big") + rest)], LIMIT)
     (refusal,) = Decoder(shipped()["user_events_streaming"], NOW.date).decode(block).refusals
     assert refusal.code is ErrorCode.MALFORMED_JSON
     assert f"(schema {schema})" in refusal.message
@@ -197,7 +205,7 @@ def test_the_parts_of_a_stamped_block_hold_all_of_it() -> None:
     step = DecodeStampedBlocks({"t": shipped()["user_events_streaming"]}, 4)
     step.setup()
     records = [record(3 * n, clean(n)) for n in range(50)] + [record(1, None), record(7, b"x" * 999), record(10, b"{")]
-    out = list(step.process(("t", block_of(SOURCE, records, 500))))
+    out = list(step.process(("t", block_of(records, 500))))
     parts = [item for item in out if isinstance(item, tuple)]
     (refused,) = [item.value for item in out if not isinstance(item, tuple)]
     stamps = {packed for _, (packed, _) in parts}
