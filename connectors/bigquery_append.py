@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import apache_beam as beam
 import msgspec
@@ -18,6 +20,8 @@ import pyarrow as pa
 from apache_beam.coders import BytesCoder
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from connectors.lanes import Appended, Lane, LetterKeys, RowKeys, lane_of, letter_digests
 from connectors.leases import Leases
@@ -37,6 +41,8 @@ from transforms.run import Run
 
 __all__ = ["AppendLetters", "AppendRows", "Destination", "LeaseLost"]
 
+MOST_ROWS = 50_000
+"""Rows that a bundle's parts are held back for, so that they are appended at once."""
 DUPLICATE = "another record has the same primary key"
 Committed = Callable[[], Mapping[str, int]]
 
@@ -94,7 +100,8 @@ class Destination:
 class AppendRows(beam.DoFn):
     """((table, bucket), (stamp, rows)) -> (source, Ack) of the part; Refused, which goes on, on `refused`.
 
-    A bucket's parts come one after the other, to one owner: its state is there only for that.
+    A bucket's parts come one after the other, to one owner: its state is there only for that. What a bundle has for a
+    bucket is appended at once: the further behind a stream is, the fewer and larger its requests are.
     """
 
     REFUSED = "refused"
@@ -103,27 +110,54 @@ class AppendRows(beam.DoFn):
     def __init__(self, destination: Destination) -> None:
         self._to = destination
 
+    def start_bundle(self) -> None:
+        self._held: defaultdict[tuple[str, int], list[tuple[Stamp, pl.DataFrame]]] = defaultdict(list)
+        self._rows = 0
+
     def process(
         self,
         element: tuple[tuple[str, int], tuple[bytes, bytes]],
         routed: object = beam.DoFn.StateParam(ROUTED),  # Beam's way to say it
     ) -> Iterator[tuple[str, bytes] | TaggedOutput[str, Refused]]:
-        (name, bucket), (packed, ipc) = element
+        owner, (packed, ipc) = element
         stamp = msgspec.msgpack.decode(packed, type=Stamp)
         rows = pl.read_ipc_stream(io.BytesIO(ipc)).with_columns(pl.lit(stamp.source).alias(SOURCE))
-        done = self._to.rows_lane(name, bucket).append(rows, lambda new, now: self._stored(name, new, now))
+        self._held[owner].append((stamp, rows))
+        self._rows += len(rows)
+        if self._rows >= MOST_ROWS:
+            for tag, value in self._flush():
+                yield TaggedOutput(tag, value) if tag else value
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput[str, WindowedValue]]:
+        for tag, value in self._flush():
+            windowed = GlobalWindows.windowed_value(value)
+            yield TaggedOutput(tag, windowed) if tag else windowed
+
+    def _flush(self) -> Iterator[tuple[str | None, Any]]:
+        """Append what is held; tag (None: the main output) and value of what comes out."""
+        held = self._held
+        self.start_bundle()
+        for (name, bucket), parts in held.items():
+            rows = pl.concat([rows for _, rows in parts])
+            done = self._to.rows_lane(name, bucket).append(rows, functools.partial(self._stored, name))
+            start = 0
+            for stamp, part in parts:
+                yield self._fate(name, bucket, stamp, part, done.part(start, len(part)))
+                start += len(part)
+
+    def _fate(
+        self, name: str, bucket: int, stamp: Stamp, rows: pl.DataFrame, done: Appended
+    ) -> tuple[str | None, object]:
         refused = [
             refusal_of(rows, row, ErrorCode.WAREHOUSE_REJECTED, message) for row, message in done.refused.items()
         ]
-        tallies = tallies_of(stamp, rows, done)
-        ack = Ack(stamp, bucket, tallies)
+        ack = Ack(stamp, bucket, tallies_of(stamp, rows, done))
         if self._to.run.keep_duplicates:
             twice = (done.fates == Fate.DUPLICATE).arg_true()
             refused += [refusal_of(rows, row, ErrorCode.DUPLICATE, DUPLICATE) for row in twice]
         if refused:
-            yield TaggedOutput(self.REFUSED, Refused(name, stamp.source, refused, msgspec.msgpack.encode(ack)))
-        else:
-            yield stamp.source, msgspec.msgpack.encode(ack)
+            return self.REFUSED, Refused(name, stamp.source, refused, msgspec.msgpack.encode(ack))
+        return None, (stamp.source, msgspec.msgpack.encode(ack))
 
     def _stored(self, name: str, rows: pl.DataFrame, now: datetime) -> pa.RecordBatch:
         stored = rows.with_columns(

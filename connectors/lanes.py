@@ -47,6 +47,11 @@ class Appended:
     refused: Mapping[int, str]
     written_at: datetime
 
+    def part(self, start: int, rows: int) -> Appended:
+        """The same of `rows` rows from `start` on."""
+        refused = {row - start: message for row, message in self.refused.items() if start <= row < start + rows}
+        return Appended(self.fates.slice(start, rows), refused, self.written_at)
+
 
 class Keys(ABC):
     """How the keys that a table holds are read back from it."""
