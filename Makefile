@@ -42,6 +42,10 @@ demo: install ## from nothing to a filled warehouse on this machine, in minutes
 test: install ## every test, the ones with real servers included
 	@$(BIN)/python -m pytest
 
+.PHONY: soak
+soak: install ## a stream that is killed 50 times while 500,000 events flow: an hour or more
+	@$(BIN)/python -m pytest -m soak
+
 .PHONY: bench
 bench: install ## speed and memory of the batch and of the stream, beside others
 	@$(BIN)/python -m benchmarks.batch; batch=$$?; $(BIN)/python -m benchmarks.stream && exit $$batch

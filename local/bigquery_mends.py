@@ -109,6 +109,9 @@ def keep_no_snapshots() -> None:
 def make_appends_atomic() -> None:
     """Upstream, a COMMITTED stream counts its offset up before the INSERT. If that fails, the client's retry is
     told ALREADY_EXISTS and the rows are lost. Here a failed append leaves rows, offset and row count as they were.
+
+    The row count is kept in memory alone (Google's does not know of rows that were just appended either): upstream
+    writes the table's whole description with each append, which costs more than the rows.
     """
 
     def restoring(append: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,8 +127,13 @@ def make_appends_atomic() -> None:
 
     def in_transaction(flush: Callable[..., None]) -> Callable[..., None]:
         def insert(handler: BigQueryWriteHandler, *args: Any) -> None:
+            catalog: Any = handler._ctx.catalog
             with _transaction(handler._ctx):
-                flush(handler, *args)
+                catalog._write_table = lambda table: None
+                try:
+                    flush(handler, *args)
+                finally:
+                    del catalog._write_table
 
         return insert
 

@@ -51,6 +51,7 @@ class StreamOptions(PipelineOptions):
         add = parser.add_argument
         add("--topic", action="append", help="TOPIC=TABLE, repeatable; default: user-events=user_events_streaming")
         add("--group_id", help="consumer group whose offsets say what is done; default: shop-pipeline")
+        add("--create_topics", action="store_true", help="make topics that are absent, with 4 partitions each")
         add("--kafka_config", help="file of Java consumer properties: TLS, SASL")
         add(
             "--start_from",

@@ -14,6 +14,7 @@ from connectors.bigquery_append import Destination
 from connectors.bigquery_load import table_spec
 from connectors.clients import write_client
 from connectors.group_offsets import GroupOffsets
+from connectors.kafka_client import admin, create_topics
 from connectors.kafka_config import KafkaConfig, java_consumer
 from connectors.operations_dataset import ensure_operations
 from connectors.patience import Patience
@@ -35,6 +36,8 @@ DEFAULT_TOPIC = "user-events=user_events_streaming"
 DEFAULT_GROUP = "shop-pipeline"
 DEFAULT_BUCKETS = 8
 MAX_BUCKETS = 256
+NEW_PARTITIONS = 4
+"""Of a topic that is made."""
 PATIENCE = Patience(300.0)
 """How long a step waits for BigQuery before the job fails and is submitted again."""
 ENGINES = "PrismRunner on one machine, FlinkRunner or DataflowRunner on many"
@@ -80,6 +83,10 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     group = streams.group_id or DEFAULT_GROUP
     config = KafkaConfig.load(servers, streams.kafka_config, Storage(project).read)
     offsets = GroupOffsets(config, group)
+    if streams.create_topics:
+        with admin(config) as client:
+            for topic in create_topics(client, config, dict.fromkeys(topics, NEW_PARTITIONS)):
+                log(f"made topic {topic} with {NEW_PARTITIONS} partitions")
     offsets.check(topics)
     ensure_operations(warehouse, ours.operations_dataset)
     for name, table in tables.items():

@@ -23,8 +23,6 @@ from tests.e2e.clouds import ROOT, cloud_in
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-KILLS = 10
-EVENTS = 50_000
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +74,32 @@ def test_every_event_once(cloud: tuple[Path, Endpoints]) -> None:
     assert (total["read"], total["written"]) == (10_000, len(feed.clean))
 
 
-def test_killed_ten_times_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "killed")
+def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> None:
+    """So many kills, each behind the first row of its start and before the group has all, and yet all is exact."""
     feed = stream.feed()
     chance = random.Random()
-    with feed.sending(EVENTS):
-        for kill in range(KILLS):
-            feed.rate = (EVENTS - feed.sent) / (60 * (KILLS - kill + 1))
+    with feed.sending(events):
+        for kill in range(kills):
+            feed.rate = (events - feed.sent) / (60 * (kills - kill + 1))
             start = stream.start()
             assert stream.written_by(start) > 0
             time.sleep(chance.random() * 3)
             start.kill()
-            assert feed.sent < EVENTS
+            assert feed.sent < events
             assert lag(stream) > 0
-    stream.start("--stop_when_idle=2").finish()
+    stream.start("--stop_when_idle=2").finish(600)
     stream.check(feed)
     assert lag(stream) == 0
+
+
+def test_killed_ten_times_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
+    killed_while_events_flow(site(cloud, "killed"), 50_000, 10)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
+def test_killed_fifty_times_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
+    killed_while_events_flow(site(cloud, "soaked"), 500_000, 50)
 
 
 def test_a_signal_stops_it_cleanly(cloud: tuple[Path, Endpoints]) -> None:

@@ -119,6 +119,9 @@ def test_a_group_with_members(refused: Refusals, servers: str) -> None:
             assert time.monotonic() < deadline
             consumer.poll(200)
         assert "group members has members that subscribe" in refused("--group_id=members")
+        # A topic that is absent is made where it was asked for, before the group is looked at.
+        assert "group members has members" in refused("--group_id=members", "--create_topics", topic="made")
+        assert "made" in consumer.topics()
     finally:
         consumer.close()
 
