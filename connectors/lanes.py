@@ -208,13 +208,12 @@ class Lane:
         an engine that recovers reads again from its checkpoint, which may be older than the last committed offset
         or than the horizon. Then the table is read again, from that row on.
         """
-        lowest = _lowest(rows)
-        stream = self._stream or self._take(lowest)
+        stream = self._stream or self._take(_lowest(rows))
         fates = decide(rows, self._index)
-        for source, position in _lowest(rows.filter(fates == Fate.FIRST)).items():
+        for source, position in _lowest(rows.select(SOURCE, POSITION).filter(fates == Fate.FIRST)).items():
             if position < max(self._known_from.get(source, 0), self._index.forgotten.get(source, -1) + 1):
                 self._forget()
-                stream = self._take(lowest)
+                stream = self._take(_lowest(rows))
                 return stream, decide(rows, self._index)
         return stream, fates
 
