@@ -57,7 +57,7 @@ class Judge:
             raise NotClean(ErrorCode.INVALID_ENCODING, message) from None
         record = parse_json(text)
         if not isinstance(record, Mapping):
-            raise NotClean(ErrorCode.WRONG_TYPE, "the record is not a JSON object")
+            raise NotClean(ErrorCode.MALFORMED_JSON, "the record is not a JSON object")
         return record
 
 

@@ -180,7 +180,7 @@ BAD: list[tuple[str, bytes, int, list[str]]] = [
     ("t.csv", b'id,x\n"' + b"i" * 900_000 + b'",1\n', 1, []),
     ("t.csv", b"id,x\n1,2\n3", 1, ["malformed_csv"]),
     ("t.ndjson", b'{"id":"1"}\n{"id":"2"', 1, ["malformed_json"]),
-    ("t.ndjson", b'{"id":"1"}\n[{"id":"2"}]\n', 1, ["wrong_type"]),
+    ("t.ndjson", b'{"id":"1"}\n[{"id":"2"}]\n', 1, ["malformed_json"]),
     ("t.json", b'[{"id":"1"}, {"id":"2"}]', 2, []),
     ("t.json", b'\xef\xbb\xbf [{"id":"1"},\n{"id":', 1, ["malformed_json"]),
     ("t.csv", "id,x\n1,2\n".encode("utf-16"), 0, ["invalid_encoding"]),

@@ -174,12 +174,12 @@ FILES = {
         (b'{"reading_id":"k4","reading_id":"k5"}', ("k5",)),
     ),
     "an array among lines": lines(
-        "ndjson", (b'{"reading_id":"r1"}', ("r1",)), (b'[{"reading_id":"r2"}]', "wrong_type"), (b"[]", "wrong_type")
+        "ndjson", (b'{"reading_id":"r1"}', ("r1",)), (b'[{"reading_id":"r2"}]', "malformed_json"), (b"[]", "malformed_json")
     ),
     "a broken element of an array": Bad(
         "json",
         b'[{"reading_id":"e1"},\n {"reading_id":e2},\n 3, {"reading_id":"e4"}]',
-        [(23, "malformed_json"), (43, "wrong_type")],
+        [(23, "malformed_json"), (43, "malformed_json")],
         [("e1",), ("e4",)],
     ),
     "a truncated last line of JSON": lines(
