@@ -29,7 +29,8 @@ __all__ = ["Feed", "StreamSite", "StreamStart"]
 ROOT = Path(__file__).parents[2]
 DEFECTS: tuple[tuple[bytes | None, str], ...] = (
     (None, "malformed_json"), (b"", "malformed_json"), (b"\0\0\0\0\x07{}", "malformed_json"), (b"{", "malformed_json"),
-    (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "malformed_json"), (b'{"event_id": "x"}', "missing_required"),
+    (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "malformed_json"),
+    (b'{"event_id": "x"}', "missing_required"),
 )  # fmt: skip
 
 

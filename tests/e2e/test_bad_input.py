@@ -174,7 +174,10 @@ FILES = {
         (b'{"reading_id":"k4","reading_id":"k5"}', ("k5",)),
     ),
     "an array among lines": lines(
-        "ndjson", (b'{"reading_id":"r1"}', ("r1",)), (b'[{"reading_id":"r2"}]', "malformed_json"), (b"[]", "malformed_json")
+        "ndjson",
+        (b'{"reading_id":"r1"}', ("r1",)),
+        (b'[{"reading_id":"r2"}]', "malformed_json"),
+        (b"[]", "malformed_json"),
     ),
     "a broken element of an array": Bad(
         "json",
