@@ -11,7 +11,7 @@ from pathlib import Path
 from commands import batch, generate, stream
 from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT, parser
 from commands.session import STREAM_SERVICES, cloud, failures_explained, log, output
-from connectors.kafka_client import admin, create_topics
+from connectors.kafka_client import NEW_PARTITIONS, admin, create_topics
 from connectors.kafka_config import KafkaConfig
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
@@ -50,10 +50,11 @@ def _stream(warehouse: Warehouse, local: list[str]) -> int:
     """Events sent to Kafka while the stream that reads them is killed and started again."""
     clean, manifest = "gs://ecommerce-data-lake/clean", "gs://ecommerce-data-lake/clean/sent.json"
     none = [part for name in ("customers", "products", "transactions") for part in (f"--{name}", "0")]
-    generate.run(["--output", clean, "--dirty", "0", "--events", str(2 * STREAM_EVENTS), *none, *local])
+    events = ["--events", str(STREAM_EVENTS * 5 // 4)]  # a tenth of them goes to a file that is not sent
+    generate.run(["--output", clean, "--dirty", "0", *events, *none, *local])
     kafka = KafkaConfig(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
     with admin(kafka) as client:
-        create_topics(client, kafka, {"user-events": 4})
+        create_topics(client, kafka, {"user-events": NEW_PARTITIONS})
     send = ["--input", f"{clean}/user_events.json", "--topic", "user-events", "--limit", str(STREAM_EVENTS)]
     send += ["--dirty", "0.05"]
     run_id = f"demo-{secrets.token_hex(3)}"  # the same for both starts: a run takes its own lease over at once

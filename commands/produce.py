@@ -6,6 +6,7 @@ import os
 
 from commands.arguments import add_local, at_least_one, parser, positive
 from commands.session import STREAM_SERVICES, cloud, log, progress
+from connectors.kafka_client import NEW_PARTITIONS
 from connectors.kafka_config import KafkaConfig
 from connectors.storage import Storage
 from operations.dirty_stream import DirtyStream
@@ -27,7 +28,12 @@ def run(argv: list[str]) -> int:
     add("--bootstrap_servers", help="HOST:PORT,… of Kafka; with --local that of this machine")
     add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
     add("--create_topics", action="store_true", help="make the topic if it is absent")
-    add("--partitions", type=at_least_one, default=4, help="of the topic that is made (default 4)")
+    add(
+        "--partitions",
+        type=at_least_one,
+        default=NEW_PARTITIONS,
+        help="of the topic that is made (default %(default)s)",
+    )
     add("--rate", type=positive, help="records a second at most")
     add("--limit", type=at_least_one, help="records of the input at most")
     add("--loop", action="store_true", help="send the file again and again, until Ctrl-C or --limit")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +32,7 @@ from contracts.envelope import ENVELOPE, TIMESTAMP, envelope_attributes
 from contracts.refusal import ErrorCode, Refusal
 from contracts.schemas import arrow_schema
 from contracts.table import Table
+from transforms.coders import from_ipc
 from transforms.dead_letters import DEAD_LETTER, Refused, dead_letters
 from transforms.deduplicate import SOURCE, Fate
 from transforms.latency import count_latencies
@@ -121,7 +121,7 @@ class AppendRows(beam.DoFn):
     ) -> Iterator[tuple[str, bytes] | TaggedOutput[str, Refused]]:
         owner, (packed, ipc) = element
         stamp = msgspec.msgpack.decode(packed, type=Stamp)
-        rows = pl.read_ipc_stream(io.BytesIO(ipc)).with_columns(pl.lit(stamp.source).alias(SOURCE))
+        rows = from_ipc(ipc).with_columns(pl.lit(stamp.source).alias(SOURCE))
         self._held[owner].append((stamp, rows))
         self._rows += len(rows)
         if self._rows >= MOST_ROWS:

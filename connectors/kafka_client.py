@@ -27,7 +27,7 @@ from kafka.net.connection import KafkaConnection
 from connectors.kafka_config import KafkaConfig
 from contracts.errors import Misuse
 
-__all__ = ["NoBroker", "admin", "consumer", "create_topics", "partitions", "producer", "refusals"]
+__all__ = ["NEW_PARTITIONS", "NoBroker", "admin", "consumer", "create_topics", "partitions", "producer", "refusals"]
 
 # At DEBUG kafka-python logs its requests: passwords too.
 logging.getLogger("kafka").setLevel(max(logging.INFO, logging.getLogger("kafka").level))
@@ -125,6 +125,10 @@ def partitions(client: KafkaAdminClient, config: KafkaConfig, topics: Sequence[s
             raise Misuse(f"there is no topic {topic} at {config.bootstrap_servers}; --create_topics makes it")
         counts[topic] = len(described["partitions"])
     return counts
+
+
+NEW_PARTITIONS = 4
+"""Of a topic that is made, unless another number is asked for."""
 
 
 def create_topics(client: KafkaAdminClient, config: KafkaConfig, topics: Mapping[str, int]) -> list[str]:

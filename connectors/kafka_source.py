@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -67,45 +68,41 @@ class Held:
     through the whole process again and again, for a third of the time that the stream takes.
     """
 
-    def __init__(self) -> None:
-        self.offsets: list[int] = []
-        self.timestamps: list[int] = []
-        self.keys: list[bytes | None] = []
-        self.values: list[bytes | None] = []
-        self.headers: dict[int, list[tuple[str, bytes | None]]] = {}
+    def __init__(self, max_record_bytes: int) -> None:
+        self._limit = max_record_bytes
+        self._offsets: list[int] = []
+        self._timestamps: list[int] = []
+        self._keys: list[bytes | None] = []
+        self._values: list[bytes] = []
+        self._headers: dict[int, list[tuple[str, bytes | None]]] = {}
         """By number of the record; of those that have some."""
+        self._refusals: list[Refusal] = []
+
+    def __len__(self) -> int:
+        return len(self._offsets) + len(self._refusals)
 
     def add(self, record: KafkaRecord) -> None:
-        """Take in one more record."""
+        """Take in one more record; one without a value or too large is refused here."""
+        if record.value is None or len(record.value) > self._limit:
+            self._refusals.append(_refusal(record, self._limit))
+            return
         if record.headers:
-            self.headers[len(self.offsets)] = [(header.key, header.value) for header in record.headers]
-        self.offsets.append(record.offset)
-        self.timestamps.append(record.timestamp)
-        self.keys.append(record.key)
-        self.values.append(record.value)
+            self._headers[len(self._offsets)] = _pairs(record)
+        self._offsets.append(record.offset)
+        self._timestamps.append(record.timestamp)
+        self._keys.append(record.key)
+        self._values.append(record.value)
 
-    def block(self, source: str, max_record_bytes: int) -> Block:
-        """All of them in order of offset; those without a value or too large are refused here."""
-        offsets = np.array(self.offsets, dtype=np.int64)
-        envelope = envelope_of(self.keys, self.timestamps, self.headers)
-        values = self.values
+    def block(self, source: str) -> Block:
+        """All of them, in order of offset."""
+        offsets = np.array(self._offsets, dtype=np.int64)
+        envelope = envelope_of(self._keys, self._timestamps, self._headers)
+        values = self._values
         if (offsets[1:] < offsets[:-1]).any():
             order = np.argsort(offsets)
             offsets, envelope, values = offsets[order], envelope[order], [values[number] for number in order]
-        refusals = {
-            number: _refusal(value, int(offsets[number]), envelope.row(number), max_record_bytes)
-            for number, value in enumerate(values)
-            if value is None or len(value) > max_record_bytes
-        }
-        kept = np.array([number for number in range(len(values)) if number not in refusals], dtype=np.int64)
-        return Block(
-            source,
-            Format.JSON,
-            [value for value in values if value is not None and len(value) <= max_record_bytes],
-            offsets[kept],
-            refusals=tuple(refusals.values()),
-            envelope=envelope[kept],
-        )
+        refusals = sorted(self._refusals, key=attrgetter("position"))
+        return Block(source, Format.JSON, values, offsets, refusals=tuple(refusals), envelope=envelope)
 
 
 class IntoBlocks(beam.DoFn):
@@ -126,10 +123,10 @@ class IntoBlocks(beam.DoFn):
         partition = record.topic, record.partition
         held = self._held.get(partition)
         if held is None:
-            held = self._held[partition] = Held()
+            held = self._held[partition] = Held(self._limit)
         held.add(record)
         self._bytes += len(record.value or b"")
-        if len(held.offsets) >= BLOCK_RECORDS or self._bytes >= BLOCK_BYTES:
+        if len(held) >= BLOCK_RECORDS or self._bytes >= BLOCK_BYTES:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -139,18 +136,26 @@ class IntoBlocks(beam.DoFn):
     def _flush(self) -> Iterator[tuple[str, Block]]:
         partitions, self._held, self._bytes = self._held, {}, 0
         for (topic, partition), held in partitions.items():
-            block = held.block(uri(topic, partition), self._limit)
+            block = held.block(uri(topic, partition))
+            last = max([*block.positions[-1:].tolist(), *(refusal.position for refusal in block.refusals[-1:])])
             with _lock:
                 if self._attempt in _stopped:
                     return
                 ends = _read.setdefault(self._attempt, {})
-                ends[block.source] = max(ends.get(block.source, 0), max(held.offsets) + 1)
+                ends[block.source] = max(ends.get(block.source, 0), last + 1)
             yield self._topics[topic], block
 
 
-def _refusal(value: bytes | None, offset: int, envelope: tuple[Any, ...], limit: int) -> Refusal:
-    attributes: dict[str, object] = {"format": "json", **envelope_attributes(envelope)}
-    if value is None:
-        return Refusal(offset, b"", ErrorCode.MALFORMED_JSON, TOMBSTONE, attributes={**attributes, "tombstone": True})
-    found = too_large(value, offset, len(value), limit, "json")
+def _pairs(record: KafkaRecord) -> list[tuple[str, bytes | None]]:
+    return [(header.key, header.value) for header in record.headers or []]
+
+
+def _refusal(record: KafkaRecord, limit: int) -> Refusal:
+    envelope = envelope_of([record.key], [record.timestamp], {0: _pairs(record)} if record.headers else {})
+    attributes: dict[str, object] = {"format": "json", **envelope_attributes(envelope.row(0))}
+    if record.value is None:
+        return Refusal(
+            record.offset, b"", ErrorCode.MALFORMED_JSON, TOMBSTONE, attributes={**attributes, "tombstone": True}
+        )
+    found = too_large(record.value, record.offset, len(record.value), limit, "json")
     return Refusal(found.position, found.raw, found.code, found.message, size=found.size, attributes=attributes)

@@ -251,14 +251,8 @@ def _all_hold(frame: pl.DataFrame, conditions: Sequence[pl.Expr | pl.Series]) ->
     return frame.with_columns(holds.alias("")).get_column("")
 
 
-_ATTRIBUTES: dict[Format, dict[str, object]] = {format: {"format": format.value} for format in Format}
-"""Of records that have nothing beside them."""
-
-
 def _attributes(block: Block, index: int | None = None) -> dict[str, object]:
     """What a dead letter keeps beside a record of this block, so that it can be decoded again and be sent again."""
-    if block.header is None and block.envelope is None:
-        return _ATTRIBUTES[block.format]
     beside = {} if block.envelope is None or index is None else envelope_attributes(block.envelope.row(index))
     return {"format": block.format.value, **(block.header.attributes() if block.header else {}), **beside}
 

@@ -20,7 +20,7 @@ STREAM_EVENTS = 15_000
 RATE = 1_000
 """Events a second while the stream is killed and started again."""
 ROWS_BEFORE_THE_KILL = STREAM_EVENTS // 4
-FIRST_ROW_SECONDS = 180.0
+WAIT_SECONDS = 180.0
 STREAM_QUERY = """
 SELECT `table`, SUM(`read`) AS `read`, SUM(written) AS written, SUM(duplicate) AS duplicate,
   SUM(dead_letter) AS dead_letter
@@ -50,7 +50,7 @@ def kill_halfway(warehouse: Warehouse, arguments: Sequence[str], run_id: str, lo
     command = [sys.executable, str(LAUNCHER), "stream", *arguments]
     stream = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + FIRST_ROW_SECONDS
+        deadline = time.monotonic() + WAIT_SECONDS
         while (rows := _rows_of(warehouse, run_id)) < ROWS_BEFORE_THE_KILL:
             if stream.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(

@@ -14,7 +14,7 @@ from connectors.bigquery_append import Destination
 from connectors.bigquery_load import table_spec
 from connectors.clients import write_client
 from connectors.group_offsets import GroupOffsets
-from connectors.kafka_client import admin, create_topics
+from connectors.kafka_client import NEW_PARTITIONS, admin, create_topics
 from connectors.kafka_config import KafkaConfig, java_consumer
 from connectors.operations_dataset import ensure_operations
 from connectors.patience import Patience
@@ -36,8 +36,6 @@ DEFAULT_TOPIC = "user-events=user_events_streaming"
 DEFAULT_GROUP = "shop-pipeline"
 DEFAULT_BUCKETS = 8
 MAX_BUCKETS = 256
-NEW_PARTITIONS = 4
-"""Of a topic that is made."""
 PATIENCE = Patience(300.0)
 """How long a step waits for BigQuery before the job fails and is submitted again."""
 ENGINES = "PrismRunner on one machine, FlinkRunner or DataflowRunner on many"

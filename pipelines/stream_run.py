@@ -7,7 +7,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +39,7 @@ from pipelines.stream_summary import stream_summary
 from transforms.ledger import State
 from transforms.progress import Status
 
-__all__ = ["run_stream"]
+__all__ = ["graph_of", "leased", "run_stream", "streaming_options"]
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30.0
@@ -66,22 +67,45 @@ def run_stream(
     streaming_options(options)
     prepared = prepare_stream(options, servers, log)
     to, run = prepared.stream.destination, prepared.stream.destination.run
-    leases = Leases(to.warehouse, run.operations_dataset)
     began = time.monotonic()
-    with _Stop() as stop:
-        refuse_unless_free(leases, prepared.lease_names, run, log)
-        with Heartbeat(leases, prepared.lease_names, run.token) as heartbeat:
-            prepared = with_buckets(prepared, streams.buckets)
-            resolve_starts(prepared, streams.start_from, log)
-            ways = [f"{topic} into {name}" for topic, name in prepared.stream.topics.items()]
-            log(f"run {run.run_id}: {', '.join(ways)}")
-            watch = _Watch(prepared, streams.stop_when_idle, stop, heartbeat, show)
-            why = _attempts(prepared, options, streams.max_restarts, watch, log)
+    with _Stop() as stop, leased(prepared, streams, log) as (prepared, heartbeat):
+        ways = [f"{topic} into {name}" for topic, name in prepared.stream.topics.items()]
+        log(f"run {run.run_id}: {', '.join(ways)}")
+        watch = _Watch(prepared, streams.stop_when_idle, stop, heartbeat, show)
+        why = _attempts(prepared, options, streams.max_restarts, watch, log)
     state = State.FAILED if why else State.DONE
     ledger = LedgerTable(to.warehouse, run.operations_dataset)
     found = stream_summary(prepared, state, why, time.monotonic() - began)
     ledger.record_end(run, State(found["state"]), {"why": found["why"]} if found.get("why") else {})
     return found
+
+
+@contextmanager
+def leased(
+    prepared: PreparedStream, streams: StreamOptions, log: Callable[[str], None]
+) -> Iterator[tuple[PreparedStream, Heartbeat]]:
+    """Hold the stream's leases while the block lasts; the stream as it may start then: buckets known, a first offset
+    committed for every partition. Misuse where another run holds a lease.
+    """
+    run = prepared.stream.destination.run
+    leases = Leases(prepared.stream.destination.warehouse, run.operations_dataset)
+    refuse_unless_free(leases, prepared.lease_names, run, log)
+    with Heartbeat(leases, prepared.lease_names, run.token) as heartbeat:
+        prepared = with_buckets(prepared, streams.buckets)
+        resolve_starts(prepared, streams.start_from, log)
+        yield prepared, heartbeat
+
+
+@contextmanager
+def graph_of(prepared: PreparedStream, options: PipelineOptions, attempt: str) -> Iterator[beam.Pipeline]:
+    """The job's graph, and the expansion service while the block lasts: where the Java half of the job runs in it, it
+    has to live as long as the job. (Beam's own `with Pipeline` does the same, but waits for the job's end.)
+    """
+    services = options.view_as(CrossLanguageOptions).beam_services
+    with JavaJarServer.beam_services(services), SubprocessServer.cache_subprocesses():
+        pipeline = beam.Pipeline(options=options)
+        replace(prepared.stream, attempt=attempt).build(pipeline)
+        yield pipeline
 
 
 def _attempts(
@@ -90,24 +114,19 @@ def _attempts(
     """Submit the job until it was stopped; why it failed in the end, None where it did not."""
     for restart in range(max_restarts + 1):
         attempt = f"{prepared.stream.destination.run.token}-{restart}"
-        why = _attempt(replace(prepared, stream=replace(prepared.stream, attempt=attempt)), options, watch)
+        why = _attempt(prepared, options, attempt, watch)
         if why is None or watch.stopped:
             return why
         log(f"the job failed: {why}" + (f"; restart {restart + 1} of {max_restarts}" if restart < max_restarts else ""))
     return why
 
 
-def _attempt(prepared: PreparedStream, options: PipelineOptions, watch: _Watch) -> str | None:
+def _attempt(prepared: PreparedStream, options: PipelineOptions, attempt: str, watch: _Watch) -> str | None:
     """One execution of the job, to its failure (why) or until it is stopped (None)."""
-    services = options.view_as(CrossLanguageOptions).beam_services
-    # Beam's own `with Pipeline` does the same, but waits for the job's end. The expansion service has to live as long
-    # as the job, since the Java half of the job runs in it.
-    with JavaJarServer.beam_services(services), SubprocessServer.cache_subprocesses():
-        pipeline = beam.Pipeline(options=options)
-        prepared.stream.build(pipeline)
+    with graph_of(prepared, options, attempt) as pipeline:
         result = pipeline.run()
         try:
-            return watch.until_stopped(result, prepared.stream.attempt)
+            return watch.until_stopped(result, attempt)
         finally:
             _cancel(result)
 

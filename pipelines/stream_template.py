@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import CrossLanguageOptions, GoogleCloudOptions, PipelineOptions
-from apache_beam.utils.subprocess_server import JavaJarServer, SubprocessServer
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from connectors.leases import Heartbeat, Leases
-from pipelines.batch_run import refuse_unless_free
 from pipelines.dataflow import forget_launcher
 from pipelines.options import StreamOptions
-from pipelines.stream_preflight import prepare_stream, resolve_starts, with_buckets
-from pipelines.stream_run import streaming_options
+from pipelines.stream_preflight import prepare_stream
+from pipelines.stream_run import graph_of, leased, streaming_options
 
 __all__ = ["write_template"]
 
@@ -28,16 +23,9 @@ def write_template(options: PipelineOptions, servers: str | None, log: Callable[
     streams, google = options.view_as(StreamOptions), options.view_as(GoogleCloudOptions)
     streaming_options(options)
     prepared = prepare_stream(options, servers, log)
-    run, warehouse = prepared.stream.destination.run, prepared.stream.destination.warehouse
-    leases = Leases(warehouse, run.operations_dataset)
-    refuse_unless_free(leases, prepared.lease_names, run, log)
-    with Heartbeat(leases, prepared.lease_names, run.token):
-        prepared = with_buckets(prepared, streams.buckets)
-        resolve_starts(prepared, streams.start_from, log)
-        services = options.view_as(CrossLanguageOptions).beam_services
-        with JavaJarServer.beam_services(services), SubprocessServer.cache_subprocesses():
-            pipeline = beam.Pipeline(options=options)
-            replace(prepared.stream, attempt=run.token).build(pipeline)
+    with leased(prepared, streams, log) as (prepared, _):
+        attempt = prepared.stream.destination.run.token
+        with graph_of(prepared, options, attempt) as pipeline:
             forget_launcher(pipeline.options)  # which are its own copy
             pipeline.run()
     return str(google.template_location)

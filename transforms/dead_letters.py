@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -64,7 +64,9 @@ def dead_letters(table: Table, source: str, refusals: Sequence[Refusal], run: Ru
         "recoverable": [each.code.recoverable for each in refusals],
         "raw": [each.raw for each in refusals],
         "truncated": [each.truncated for each in refusals],
-        "attributes": _attributes(refusals),
+        "attributes": [
+            json.dumps({**each.attributes, **({"size": each.size} if each.truncated else {})}) for each in refusals
+        ],
         "contract_version": [table.contract_version] * times,
         "pipeline_version": [PIPELINE_VERSION] * times,
         "run_id": [run.run_id] * times,
@@ -73,17 +75,3 @@ def dead_letters(table: Table, source: str, refusals: Sequence[Refusal], run: Ru
         "failed_at": [now] * times,
     }
     return pa.Table.from_pydict(columns, schema=DEAD_LETTER)
-
-
-def _attributes(refusals: Sequence[Refusal]) -> list[str]:
-    """As JSON. Records of a file have one and the same dictionary."""
-    texts: list[str] = []
-    last: Mapping[str, object] | None = None
-    for refusal in refusals:
-        if refusal.truncated:
-            texts.append(json.dumps({**refusal.attributes, "size": refusal.size}))
-            last = None
-            continue
-        texts.append(texts[-1] if refusal.attributes is last else json.dumps(refusal.attributes))
-        last = refusal.attributes
-    return texts

@@ -48,7 +48,6 @@ class DecodeBlocks(beam.DoFn):
         self._decoders = {
             name: Decoder(table, lambda: day, self._run.keep_duplicates) for name, table in self._tables.items()
         }
-
         self._threads = ThreadPoolExecutor(1, "compress")  # beside the one that decodes
 
     def teardown(self) -> None:

@@ -51,10 +51,10 @@ def record(offset: int, value: bytes | None = b"{}", **fields: Any) -> KafkaReco
 
 def block_of(records: list[KafkaRecord], limit: int) -> Block:
     """The records as a block of their partition."""
-    held = Held()
+    held = Held(limit)
     for one in records:
         held.add(one)
-    return held.block(SOURCE, limit)
+    return held.block(SOURCE)
 
 
 def header(key: str, value: bytes | None) -> SimpleNamespace:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,15 @@ from connectors.group_offsets import GroupOffsets
 from connectors.kafka_config import KafkaConfig
 from local import services
 from local.services import Endpoints
-from tests.e2e.clouds import ROOT, cloud_in
+from tests.e2e.clouds import ROOT
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """GCS, BigQuery and Kafka."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory, ("gcs", "bigquery", "kafka")) as endpoints:
-        yield directory, endpoints
-
-
-def site(cloud: tuple[Path, Endpoints], name: str, **settings: Any) -> StreamSite:
+def site(kafka_cloud: tuple[Path, Endpoints], name: str, **settings: Any) -> StreamSite:
     """A stream of its own in the cloud."""
-    return StreamSite(*cloud, name, **settings)
+    return StreamSite(*kafka_cloud, name, **settings)
 
 
 def lag(stream: StreamSite) -> int:
@@ -49,16 +40,16 @@ def lag(stream: StreamSite) -> int:
         offsets.close()
 
 
-def launcher(cloud: tuple[Path, Endpoints], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+def launcher(kafka_cloud: tuple[Path, Endpoints], arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Another command of the launcher, on the same cloud."""
     return subprocess.run(
-        [sys.executable, "launcher.py", *arguments], cwd=ROOT, env={**os.environ, **cloud[1].environment()},
+        [sys.executable, "launcher.py", *arguments], cwd=ROOT, env={**os.environ, **kafka_cloud[1].environment()},
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
 
-def test_every_event_once(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "once")
+def test_every_event_once(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "once")
     feed = stream.feed()
     feed.send(5_000)
     summary = stream.start("--stop_when_idle=1").finish()
@@ -92,18 +83,18 @@ def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> Non
     assert lag(stream) == 0
 
 
-def test_killed_ten_times_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
-    killed_while_events_flow(site(cloud, "killed"), 50_000, 10)
+def test_killed_ten_times_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    killed_while_events_flow(site(kafka_cloud, "killed"), 50_000, 10)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
-def test_killed_fifty_times_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
-    killed_while_events_flow(site(cloud, "soaked"), 500_000, 50)
+def test_killed_fifty_times_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    killed_while_events_flow(site(kafka_cloud, "soaked"), 500_000, 50)
 
 
-def test_a_signal_stops_it_cleanly(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "stopped")
+def test_a_signal_stops_it_cleanly(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "stopped")
     feed = stream.feed()
     feed.send(2_000)
     start = stream.start()
@@ -118,8 +109,8 @@ def test_a_signal_stops_it_cleanly(cloud: tuple[Path, Endpoints]) -> None:
     stream.check(feed)
 
 
-def test_downtime_longer_than_the_horizon(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "downtime", arguments=("--dedup_horizon=2s",))
+def test_downtime_longer_than_the_horizon(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "downtime", arguments=("--dedup_horizon=2s",))
     feed = stream.feed()
     feed.send(3_000)
     start = stream.start()
@@ -132,8 +123,8 @@ def test_downtime_longer_than_the_horizon(cloud: tuple[Path, Endpoints]) -> None
     stream.check(feed)
 
 
-def test_a_job_that_fails_is_submitted_again(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "restarted")
+def test_a_job_that_fails_is_submitted_again(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "restarted")
     feed = stream.feed()
     with feed.sending(4_000):
         feed.rate = 100
@@ -149,8 +140,8 @@ def test_a_job_that_fails_is_submitted_again(cloud: tuple[Path, Endpoints]) -> N
     stream.check(feed)
 
 
-def test_a_partition_is_added(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "grown")
+def test_a_partition_is_added(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "grown")
     feed = stream.feed(partitions=1)
     feed.send(500)
     start = stream.start()
@@ -169,8 +160,8 @@ def test_a_partition_is_added(cloud: tuple[Path, Endpoints]) -> None:
     stream.check(feed)
 
 
-def test_transactions_and_compaction_leave_holes(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "holes")
+def test_transactions_and_compaction_leave_holes(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "holes")
     compacted = {"cleanup.policy": "compact", "segment.ms": "500", "min.cleanable.dirty.ratio": "0.01"}
     feed = stream.feed(partitions=2, dirty=0.1, settings=compacted)
     for _ in range(3):
@@ -194,16 +185,16 @@ def test_transactions_and_compaction_leave_holes(cloud: tuple[Path, Endpoints]) 
     stream.check(feed)
 
 
-def test_the_broker_is_away_for_half_a_minute(cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(cloud, "away")
+def test_the_broker_is_away_for_half_a_minute(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = site(kafka_cloud, "away")
     feed = stream.feed()
     feed.send(1_000)
     start = stream.start()
     stream.written_by(start)
-    broker = services.status(cloud[0]).services["kafka"].process
+    broker = services.status(kafka_cloud[0]).services["kafka"].process
     os.kill(broker.pid, signal.SIGTERM)
     time.sleep(30)
-    services.up(cloud[0], ("kafka",))
+    services.up(kafka_cloud[0], ("kafka",))
     feed.send(1_000)
     deadline = time.monotonic() + 120
     while lag(stream):
@@ -215,24 +206,24 @@ def test_the_broker_is_away_for_half_a_minute(cloud: tuple[Path, Endpoints]) -> 
     stream.check(feed)
 
 
-def test_a_batch_and_a_stream_share_a_table_only_in_turn(cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
-    stream = site(cloud, "shared")
+def test_a_batch_and_a_stream_share_a_table_only_in_turn(kafka_cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
+    stream = site(kafka_cloud, "shared")
     feed = stream.feed(dirty=0.0)
     feed.send(300)
     lines = [value.decode() for _, value, _ in stream.feed(dirty=0.0).records(100) if value]
     (tmp_path / "user_events_streaming.json").write_text("\n".join(lines))
     batch = [
-        *("batch", "--runner=DirectRunner", "--local", f"--local_dir={cloud[0]}", f"--input={tmp_path}"),
+        *("batch", "--runner=DirectRunner", "--local", f"--local_dir={kafka_cloud[0]}", f"--input={tmp_path}"),
         *(
             f"--dataset={stream.name}",
             f"--operations_dataset={stream.name}_operations",
             "--tables=user_events_streaming",
         ),
     ]
-    assert launcher(cloud, batch).returncode == 0
+    assert launcher(kafka_cloud, batch).returncode == 0
     start = stream.start()
     assert stream.written_by(start) > 0
-    refused = launcher(cloud, batch)
+    refused = launcher(kafka_cloud, batch)
     assert refused.returncode == 2
     assert f"table shared.user_events_streaming is being written by run {stream.name}" in refused.stderr
     start.process.send_signal(signal.SIGTERM)

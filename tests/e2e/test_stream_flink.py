@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.services import Endpoints
-from tests.e2e.clouds import cloud_in
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """GCS, BigQuery and Kafka."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory, ("gcs", "bigquery", "kafka")) as endpoints:
-        yield directory, endpoints
 
 
 def what_became_of(stream: StreamSite) -> dict[str, list[dict[str, Any]]]:
@@ -37,9 +27,9 @@ def what_became_of(stream: StreamSite) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def test_flink_and_prism_make_the_same_of_a_topic(cloud: tuple[Path, Endpoints]) -> None:
-    prism = StreamSite(*cloud, "prism", topic="same")
-    flink = StreamSite(*cloud, "flink", topic="same", runner="FlinkRunner")
+def test_flink_and_prism_make_the_same_of_a_topic(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    prism = StreamSite(*kafka_cloud, "prism", topic="same")
+    flink = StreamSite(*kafka_cloud, "flink", topic="same", runner="FlinkRunner")
     feed = prism.feed()
     feed.send(10_000)
     for stream in (prism, flink):
@@ -48,8 +38,8 @@ def test_flink_and_prism_make_the_same_of_a_topic(cloud: tuple[Path, Endpoints])
     assert what_became_of(flink) == what_became_of(prism)
 
 
-def test_flink_killed_and_stopped_while_events_flow(cloud: tuple[Path, Endpoints]) -> None:
-    stream = StreamSite(*cloud, "flow", runner="FlinkRunner")
+def test_flink_killed_and_stopped_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    stream = StreamSite(*kafka_cloud, "flow", runner="FlinkRunner")
     feed = stream.feed()
     with feed.sending(30_000):
         feed.rate = 300

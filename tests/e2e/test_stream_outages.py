@@ -6,7 +6,6 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -21,7 +20,6 @@ from connectors.kafka_source import uri
 from local.engines import engines
 from local.services import Endpoints
 from tests.e2e.append_proxy import AppendProxy, Fail, Request
-from tests.e2e.clouds import cloud_in
 from tests.e2e.proxies import FailingProxy
 from tests.e2e.streams import Feed, StreamSite
 
@@ -29,13 +27,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 OUTAGE_SECONDS = 30
 EVENTS = 5_000
 REFUSED = "refused-by-the-warehouse"
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory, ("gcs", "bigquery", "kafka")) as endpoints:
-        yield directory, endpoints
 
 
 class Outage:
@@ -83,8 +74,8 @@ def send_refused(feed: Feed) -> bytes:
     return value
 
 
-def test_bigquery_fails_for_half_a_minute_and_refuses_a_row(cloud: tuple[Path, Endpoints]) -> None:
-    found = cloud[1].environment()
+def test_bigquery_fails_for_half_a_minute_and_refuses_a_row(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    found = kafka_cloud[1].environment()
     outage = Outage()
     with (
         engines("PrismRunner") as options,
@@ -94,7 +85,7 @@ def test_bigquery_fails_for_half_a_minute_and_refuses_a_row(cloud: tuple[Path, E
         storage.on_append, storage.on_call = outage.on_append, outage.on_call
         storage.refused = refused_rows
         proxied = {"BIGQUERY_STORAGE_EMULATOR_HOST": storage.address, "BIGQUERY_EMULATOR_HOST": rest.address}
-        stream = StreamSite(*cloud, "outages", environment=proxied, engines=options)
+        stream = StreamSite(*kafka_cloud, "outages", environment=proxied, engines=options)
         feed = stream.feed(rate=EVENTS / 60)
         value = send_refused(feed)
         with feed.sending(EVENTS):
@@ -130,15 +121,17 @@ def refused_rows(rows: pa.RecordBatch) -> dict[int, str]:
     return {n: "no such thing" for n, key in enumerate(rows.column("event_id").to_pylist()) if key == REFUSED}
 
 
-def test_records_that_the_broker_removes_while_they_wait_are_not_passed_over(cloud: tuple[Path, Endpoints]) -> None:
+def test_records_that_the_broker_removes_while_they_wait_are_not_passed_over(
+    kafka_cloud: tuple[Path, Endpoints],
+) -> None:
     """They are in blocks that BigQuery does not take yet: to commit past them would lose them with the process."""
     with (
         engines("PrismRunner") as options,
-        AppendProxy(cloud[1].environment()["BIGQUERY_STORAGE_EMULATOR_HOST"]) as storage,
+        AppendProxy(kafka_cloud[1].environment()["BIGQUERY_STORAGE_EMULATOR_HOST"]) as storage,
     ):
         storage.on_append = lambda _: Fail(False, grpc.StatusCode.UNAVAILABLE)
         proxied = {"BIGQUERY_STORAGE_EMULATOR_HOST": storage.address}
-        stream = StreamSite(*cloud, "removed", environment=proxied, engines=options)
+        stream = StreamSite(*kafka_cloud, "removed", environment=proxied, engines=options)
         feed = stream.feed(partitions=1, dirty=0)
         feed.send(100)
         start = stream.start("--stop_when_idle=1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +16,15 @@ from connectors.kafka_config import KafkaConfig
 from connectors.leases import Heartbeat, Leases
 from connectors.warehouse import Warehouse
 from local.services import Endpoints
-from tests.e2e.clouds import cloud_in
 from tests.e2e.streams import Feed, StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """GCS, BigQuery and Kafka."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory, ("gcs", "bigquery", "kafka")) as endpoints:
-        yield directory, endpoints
-
-
-@pytest.fixture(scope="module")
-def servers(cloud: tuple[Path, Endpoints]) -> str:
+def servers(kafka_cloud: tuple[Path, Endpoints]) -> str:
     """Kafka's bootstrap servers; the topic `events` is there."""
-    found = cloud[1].environment()["KAFKA_BOOTSTRAP_SERVERS"]
+    found = kafka_cloud[1].environment()["KAFKA_BOOTSTRAP_SERVERS"]
     Feed(found, "events", partitions=1).send(50)
     return found
 
@@ -60,9 +50,9 @@ class Refusals:
 
 
 @pytest.fixture
-def refused(cloud: tuple[Path, Endpoints], servers: str, capsys: pytest.CaptureFixture[str]) -> Refusals:
+def refused(kafka_cloud: tuple[Path, Endpoints], servers: str, capsys: pytest.CaptureFixture[str]) -> Refusals:
     """What runs a stream and expects a refusal."""
-    return Refusals(cloud[0], capsys)
+    return Refusals(kafka_cloud[0], capsys)
 
 
 def test_an_engine_that_reads_nothing_without_an_end(refused: Refusals) -> None:
@@ -133,8 +123,10 @@ def test_a_topic_that_was_made_anew(refused: Refusals, servers: str) -> None:
     )
 
 
-def test_offsets_that_the_broker_no_longer_has(cloud: tuple[Path, Endpoints], refused: Refusals, servers: str) -> None:
-    stream = StreamSite(*cloud, "expired")
+def test_offsets_that_the_broker_no_longer_has(
+    kafka_cloud: tuple[Path, Endpoints], refused: Refusals, servers: str
+) -> None:
+    stream = StreamSite(*kafka_cloud, "expired")
     feed = stream.feed(partitions=1, dirty=0.0)
     feed.send(100)
     GroupOffsets(KafkaConfig(servers), "expired").commit({"kafka://expired/0": 10})
@@ -161,9 +153,9 @@ def test_a_table_or_a_group_that_another_run_has(refused: Refusals) -> None:
 
 
 def test_another_number_of_buckets_while_there_is_something_to_read(
-    cloud: tuple[Path, Endpoints], servers: str
+    kafka_cloud: tuple[Path, Endpoints], servers: str
 ) -> None:
-    stream = StreamSite(*cloud, "split")
+    stream = StreamSite(*kafka_cloud, "split")
     feed = stream.feed()
     feed.send(200)
     stream.start("--stop_when_idle=1", "--buckets=4").finish()

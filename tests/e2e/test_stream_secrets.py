@@ -25,7 +25,6 @@ from connectors.kafka_config import KafkaConfig, java_consumer
 from local.engines import engines
 from local.services import Endpoints
 from tests.brokers import LOGIN, sasl_broker
-from tests.e2e.clouds import cloud_in
 from tests.e2e.streams import Feed, StreamSite
 from tests.marked import marked
 from tests.planted import found_in, found_in_files
@@ -52,14 +51,6 @@ class Planted:
     open_servers: str
     user: str
     password: str
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """GCS and BigQuery."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory) as endpoints:
-        yield directory, endpoints
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +97,9 @@ class Folders:
 
 
 @pytest.mark.parametrize("runner", ["PrismRunner", "FlinkRunner"])
-def test_a_password_is_nowhere(cloud: tuple[Path, Endpoints], planted: Planted, tmp_path: Path, runner: str) -> None:
+def test_a_password_is_nowhere(
+    local_cloud: tuple[Path, Endpoints], planted: Planted, tmp_path: Path, runner: str
+) -> None:
     folders = Folders.below(tmp_path)
     if runner == "PrismRunner":
         reference, variables, arguments = f"env:{VARIABLE}", {VARIABLE: planted.password}, ["--prism_log_level=debug"]
@@ -114,7 +107,7 @@ def test_a_password_is_nowhere(cloud: tuple[Path, Endpoints], planted: Planted, 
         reference, variables, arguments = f"file:{folders.given}/password", {}, []
         (folders.given / "password").write_text(planted.password)
     site = StreamSite(
-        *cloud, f"secrets_{runner.lower()}", runner=runner,
+        *local_cloud, f"secrets_{runner.lower()}", runner=runner,
         launcher=("-m", "tests.e2e.loud_launcher", str(folders.kept)),
         arguments=(
             f"--bootstrap_servers={planted.servers}",
@@ -124,7 +117,7 @@ def test_a_password_is_nowhere(cloud: tuple[Path, Endpoints], planted: Planted, 
     )  # fmt: skip
     feed = Feed(planted.open_servers, site.topic)
     feed.send(500)
-    searched = (folders.kept, folders.temporary, cloud[0])
+    searched = (folders.kept, folders.temporary, local_cloud[0])
     start = site.start()
     try:
         assert site.written_by(start) > 0
