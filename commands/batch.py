@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
 from commands.arguments import LOCAL_PROJECT
-from commands.session import cloud, interruptible, log, output, progress, quiet
+from commands.session import cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
 from operations.progress import shown
 from operations.report import print_summary
@@ -30,7 +30,11 @@ def run(argv: list[str]) -> int:
     interruptible()
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
-    with cloud(ours.local, Path(ours.local_dir)):
+    directory, runner = Path(ours.local_dir), options.view_as(StandardOptions).runner
+    with cloud(ours.local, directory), engines(ours.local, runner, directory) as added:
+        if added:
+            options = PipelineOptions([*added, *argv])
+            ours = options.view_as(OperationsOptions)
         if ours.local:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT

@@ -53,14 +53,18 @@ def cloud(local: bool, directory: Path, names: Sequence[str] = SERVICES) -> Iter
 
 
 @contextmanager
-def engines(local: bool, runner: str | None) -> Iterator[list[str]]:
-    """With `local`, the options by which Beam finds its Java programs and Prism on this machine."""
+def engines(local: bool, runner: str | None, directory: Path) -> Iterator[list[str]]:
+    """With `local`, the options by which Beam finds its Java programs and Prism on this machine, and the Flink cluster
+    that `local up --flink` has started, if it has."""
     if not local or runner not in ("PrismRunner", "FlinkRunner"):
         yield []
         return
     from local import engines as of_this_machine
+    from local import flink_cluster, services
 
-    with failures_explained(), of_this_machine.engines(runner) as added:
+    running = {name: found.ports for name, found in services.status(directory).services.items()}
+    cluster = flink_cluster.options(running) if flink_cluster.JOB_MANAGER.name in running else []
+    with failures_explained(), of_this_machine.engines(runner, cluster=cluster) as added:
         yield added
 
 

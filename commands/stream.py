@@ -46,7 +46,8 @@ def run(argv: list[str]) -> int:
         raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner PrismRunner")
     given = any(argument.startswith("--bootstrap_servers") for argument in argv)
     services = SERVICES if given else STREAM_SERVICES
-    with cloud(ours.local, Path(ours.local_dir), services), engines(ours.local, runner) as added:
+    directory = Path(ours.local_dir)
+    with cloud(ours.local, directory, services), engines(ours.local, runner, directory) as added:
         added += stream_defaults(runner, argv)
         if added:
             options = PipelineOptions([*added, "--runner", str(runner), *argv])

@@ -20,7 +20,7 @@ from requests.exceptions import RequestException
 
 from connectors.warehouse import TableSpec, Warehouse
 
-__all__ = ["LEASE_SECONDS", "Heartbeat", "Holder", "Leases", "leases_spec"]
+__all__ = ["HEARTBEAT_SECONDS", "LEASE_SECONDS", "Heartbeat", "Holder", "Leases", "leases_spec"]
 
 LEASE_SECONDS = 30
 """How long a lease outlives the last sign of life of its holder."""
@@ -143,6 +143,10 @@ class Heartbeat:
         """Set when another run has taken one of the leases."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
+
+    def hand_over(self) -> None:
+        """From the end of the block on someone else gives the signs of life: the leases are not given back."""
+        self._release = False
 
     def __enter__(self) -> Heartbeat:
         self._thread.start()

@@ -11,6 +11,7 @@ from google.cloud.bigquery import SchemaField, Table
 
 from connectors.warehouse import TableSpec, Warehouse
 from transforms.ledger import SourceCounts, State
+from transforms.offsets import Tally
 from transforms.run import PIPELINE_VERSION, Run
 
 __all__ = ["LedgerTable", "current_query", "dead_letters_spec", "ledger_spec"]
@@ -175,6 +176,16 @@ class LedgerTable:
                 if isinstance(row[name], str):
                     row[name] = json.loads(row[name])
         return rows
+
+    def total(self, run_id: str) -> Tally:
+        """What a stream's lines say of a run, all together."""
+        row = self._warehouse.query(
+            "SELECT SUM(`read`) AS `read`, SUM(written) AS written, SUM(duplicate) AS duplicate,"
+            f" SUM(dead_letter) AS refused FROM {self._current} WHERE run_id = @run AND kind = @kind",
+            run=run_id, kind=OFFSETS,
+        )[0]  # fmt: skip
+        refused = {"": row["refused"]} if row["refused"] else {}
+        return Tally(row["read"] or 0, row["written"] or 0, row["duplicate"] or 0, refused)
 
     def loaded_files(self) -> set[tuple[str, str, int]]:
         """(table, URI, generation) of every file that a finished table of some run has read."""

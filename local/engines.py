@@ -42,12 +42,13 @@ def prefetch(names: Sequence[str], say: Say = say_on_stderr) -> dict[str, Path]:
 
 
 @contextmanager
-def engines(runner: str, say: Say = say_on_stderr) -> Iterator[list[str]]:
+def engines(runner: str, say: Say = say_on_stderr, cluster: Sequence[str] = ()) -> Iterator[list[str]]:
     """While the block lasts, Beam options under which `runner` and ReadFromKafka work without Beam's own downloads.
 
     Put them before the user's, which then win. The runner may be any: one that is neither Prism nor Flink gets the
     expansion service alone. JAVA_HOME names a folder with a `java` meanwhile. On leaving, what Beam still runs is
-    ended. Raises ServiceFailed, in one line, if something is missing and cannot be fetched.
+    ended. With FlinkRunner `cluster` are the options of a Flink that runs already; without them Flink is a part of the
+    launcher. Raises ServiceFailed, in one line, if something is missing and cannot be fetched.
     """
     engine = {"prismrunner": ["prism"], "flinkrunner": ["flink"]}.get(runner.lower(), [])
     files = prefetch(["kafka-io", *engine], say)
@@ -56,11 +57,14 @@ def engines(runner: str, say: Say = say_on_stderr) -> Iterator[list[str]]:
         if engine == ["prism"]:
             options += ["--environment_type=LOOPBACK", f"--prism_location={programs / 'prism'}"]
         elif engine == ["flink"]:
-            options += ["--environment_type=LOOPBACK", f"--flink_job_server_jar={files['flink']}"]
+            options += [f"--flink_job_server_jar={files['flink']}"]
             options += [f"--job_server_java_launcher={programs / 'java'}"]
-            # In memory a checkpoint may have 5 MiB a task, which a stream comes to (apache/beam#27648): a failure.
-            options += ["--state_backend=filesystem"]
-            options += [f"--state_backend_storage_path={(programs.parent / 'checkpoints').as_uri()}"]
+            options += cluster or [
+                "--environment_type=LOOPBACK",
+                # In memory a checkpoint may have 5 MiB a task, which a stream comes to (apache/beam#27648): a failure.
+                "--state_backend=filesystem",
+                f"--state_backend_storage_path={(programs.parent / 'checkpoints').as_uri()}",
+            ]
         before = os.environ.get("JAVA_HOME")
         os.environ["JAVA_HOME"] = str(programs.parent)  # where Beam looks for bin/java
         try:

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from local.processes import ServiceFailed
 
-__all__ = ["Say", "cache_folder", "class_path", "exclusive", "pathing_jar", "say_on_stderr"]
+__all__ = ["ADD_OPENS", "Say", "cache_folder", "class_path", "exclusive", "pathing_jar", "say_on_stderr"]
 
 Say = Callable[[str], None]
 """Takes one line of progress."""

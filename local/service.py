@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.processes import Command
 
-__all__ = ["HOST", "PROJECT", "Ports", "Service"]
+__all__ = ["HOST", "PORTS", "PROJECT", "Ports", "Service"]
 
 HOST = "127.0.0.1"
 PROJECT = "local-project"
+PORTS = "ports.json"
+"""The file, in the state folder, with the ports of every service that was ever started there."""
 Ports = Mapping[str, int]
 """A service's TCP ports on HOST, by what they are for."""
 
@@ -35,6 +38,11 @@ class Service:
     def folder(self, directory: Path) -> Path:
         """Where its data is."""
         return directory / self.name
+
+    def known_ports(self, directory: Path) -> Ports:
+        """Its ports, for a service that starts after it."""
+        found: Ports = json.loads((directory / PORTS).read_text())[self.name]
+        return found
 
     def log(self, directory: Path) -> Path:
         """The file with its output."""

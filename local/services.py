@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from local import bigquery, gcs, kafka
+from local import bigquery, flink_cluster, gcs, kafka
 from local.processes import Command, Process, ServiceFailed, free_port, spawn, stop, tail
-from local.service import PROJECT, Service
+from local.service import PORTS, PROJECT, Service
 from local.watcher import GRACE_SECONDS, Watcher
 
 __all__ = ["SERVICES", "Endpoints", "Running", "down", "running", "status", "up"]
 
-SERVICES: Mapping[str, Service] = {service.name: service for service in (gcs.SERVICE, bigquery.SERVICE, kafka.SERVICE)}
+SERVICES: Mapping[str, Service] = {
+    service.name: service for service in (gcs.SERVICE, bigquery.SERVICE, kafka.SERVICE, *flink_cluster.SERVICES)
+}
 """Every service that there is, in the order in which they start."""
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -173,7 +175,7 @@ def _alive(directory: Path) -> Endpoints:
 
 def _ports(directory: Path, service: Service) -> dict[str, int]:
     """The service's ports of last time where they are free, else new ones; remembered."""
-    file = directory / "ports.json"
+    file = directory / PORTS
     remembered: dict[str, dict[str, int]] = json.loads(file.read_text()) if file.exists() else {}
     before = remembered.pop(service.name, {})
     taken = {port for ports in remembered.values() for port in ports.values()}

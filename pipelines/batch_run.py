@@ -25,6 +25,7 @@ from transforms.run import Run
 __all__ = ["EXIT_CODES", "as_json", "refuse_unless_free", "run_batch", "summary"]
 
 EXIT_CODES = {
+    State.RUNNING: 0,
     State.DONE: 0,
     State.FAILED: 1,
     State.REFUSED: 2,

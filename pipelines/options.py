@@ -62,6 +62,10 @@ class StreamOptions(PipelineOptions):
             "--dedup_horizon", help="for how long keys are known, 90s, 30m, 24h (default) or 7d; memory: 52 bytes a key"
         )
         add("--buckets", type=int, help="owners that a table's keys are split among (default 8, or what the table has)")
+        add(
+            "--java_workers",
+            help="HOST:PORT of the pool that runs Kafka's half of the job beside Flink's task managers",
+        )
         add("--max_restarts", type=int, default=3, help="how often a job that failed is submitted again")
         add("--stop_when_idle", type=float, help="end when nothing was left to read for so many seconds")
 

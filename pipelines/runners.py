@@ -1,8 +1,11 @@
-"""What a stream needs of its runner unless it is told otherwise."""
+"""What runners differ in: whether a job outlives its launcher, and what a stream needs unless it is told otherwise."""
 
 from __future__ import annotations
 
-__all__ = ["stream_defaults"]
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
+
+__all__ = ["flink_cluster", "stream_defaults"]
 
 STREAM_DEFAULTS = (
     # The default is never: then nothing of the job is kept when a task manager is lost.
@@ -14,6 +17,16 @@ STREAM_DEFAULTS = (
     "--max_bundle_time_mills=500",
     "--max_bundle_size=20000",
 )
+
+
+def flink_cluster(options: PipelineOptions) -> str | None:
+    """The address of the Flink cluster that the job is for and stays on; None where it is for another engine, or ends
+    with the launcher, since Flink or the workers (LOOPBACK) are a part of it."""
+    loopback = options.view_as(PortableOptions).environment_type == "LOOPBACK"
+    if options.view_as(StandardOptions).runner != "FlinkRunner" or loopback:
+        return None
+    master = str(options.view_as(FlinkRunnerOptions).flink_master)
+    return None if master in MAGIC_HOST_NAMES else master
 
 
 def stream_defaults(runner: str | None, argv: list[str]) -> list[str]:

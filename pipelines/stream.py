@@ -19,6 +19,7 @@ from connectors.bigquery_append import AppendLetters, AppendRows, Destination
 from connectors.commit_offsets import CommitOffsets
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_source import IntoBlocks, KafkaRecord
+from connectors.keep_lease import KeepLeases
 from connectors.stream_ledger import StreamLedger
 from transforms.stamped import DecodeStampedBlocks, StampedPart
 
@@ -48,9 +49,15 @@ class Stream:
     attempt: str
     java_environment: tuple[str, ...] = ()
     """Arguments for the expansion service that say where Kafka's half of the job runs."""
+    kept_leases: tuple[str, ...] = ()
+    """The leases that the job itself keeps, since it outlives its launcher; see KeepLeases."""
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """From the topics to the warehouse, and the offsets behind it."""
+        to = self.destination
+        if self.kept_leases:
+            begin = pipeline | beam.Impulse()
+            _ = begin | "Keep leases" >> beam.ParDo(KeepLeases(to.warehouse, to.run, self.kept_leases))
         records = pipeline | "Read from Kafka" >> ReadFromKafka(
             dict(self.consumer),
             list(self.topics),

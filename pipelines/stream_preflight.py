@@ -56,6 +56,10 @@ class PreparedStream:
         """What only one stream at a time may have: its tables and its group."""
         return (*self.lanes, f"group:{self.offsets.group}")
 
+    def outliving(self) -> PreparedStream:
+        """The same for a job that outlives its launcher, and keeps the leases itself."""
+        return replace(self, stream=replace(self.stream, kept_leases=self.lease_names))
+
     def sources(self) -> list[str]:
         """The partitions that the topics have now."""
         return self.offsets.sources(self.stream.topics)
@@ -234,7 +238,9 @@ def _duration(text: str, option: str) -> timedelta:
 
 def _java_environment(options: PipelineOptions) -> tuple[str, ...]:
     """Where Kafka's half of the job runs: beside LOOPBACK workers in the expansion service, for Flink would take
-    Docker; else wherever the runner has it."""
+    Docker; in the pool that --java_workers names; else wherever the runner has it."""
+    if pool := options.view_as(StreamOptions).java_workers:
+        return "--defaultEnvironmentType=EXTERNAL", f"--defaultEnvironmentConfig={pool}"
     if options.view_as(PortableOptions).environment_type != "LOOPBACK":
         return ()
     return "--defaultEnvironmentType=EXTERNAL", "--defaultEnvironmentConfig=localhost:{{PORT}}"

@@ -22,7 +22,7 @@ def write_template(options: PipelineOptions, servers: str | None, log: Callable[
     """
     streams, google = options.view_as(StreamOptions), options.view_as(GoogleCloudOptions)
     streaming_options(options)
-    prepared = prepare_stream(options, servers, log)
+    prepared = prepare_stream(options, servers, log).outliving()
     with leased(prepared, streams, log) as (prepared, _):
         attempt = prepared.stream.destination.run.token
         with graph_of(prepared, options, attempt) as pipeline:

@@ -40,8 +40,9 @@ class Door(enum.Enum):
 
 
 class State(enum.Enum):
-    """How a run ended."""
+    """How a run ended, or that it runs on without its launcher."""
 
+    RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     REFUSED = "refused"

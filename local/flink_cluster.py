@@ -1,0 +1,205 @@
+"""A Flink cluster on this machine: a job manager, two task managers, and the workers that run the steps for them.
+
+What a job consists of runs in workers, not in Flink: Python's in one pool, those of Kafka's half, which is Java, in
+another. Each pool starts a worker for whichever task manager asks for one, so a job outlives the launcher that
+submitted it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.request import urlopen
+
+from local import bigquery, gcs, kafka
+from local.jars import ADD_OPENS, pathing_jar
+from local.java import java
+from local.processes import Command, module_command
+from local.service import HOST, Ports, Service
+
+__all__ = ["JOB_MANAGER", "SERVICES", "TASK_MANAGERS", "options"]
+
+MIB = 1 << 20
+LOGGING = {
+    "org.slf4j.simpleLogger.defaultLogLevel": "warn",
+    "org.slf4j.simpleLogger.showDateTime": "true",
+    "org.slf4j.simpleLogger.dateTimeFormat": "yyyy-MM-dd HH:mm:ss.SSS",
+}
+SETTINGS = {
+    "jobmanager.memory.process.size": "1g",
+    "parallelism.default": "2",
+    # A task manager that is gone is noticed when its connection breaks, one that hangs after this.
+    "heartbeat.interval": "2000",
+    "heartbeat.timeout": "10000",
+    # A stream starts again from its checkpoint, a batch, which has none, with the stages that are not done.
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "20",
+    "restart-strategy.fixed-delay.delay": "1s",
+    "state.backend.type": "hashmap",
+}
+# No start script works these out here, and Flink asks for all of them. See Flink's "Set up TaskManager Memory".
+MEMORY = {
+    "taskmanager.cpu.cores": "2.0",
+    "taskmanager.memory.task.heap.size": 384 * MIB,
+    "taskmanager.memory.task.off-heap.size": 0,
+    "taskmanager.memory.managed.size": 128 * MIB,
+    "taskmanager.memory.framework.heap.size": 128 * MIB,
+    "taskmanager.memory.framework.off-heap.size": 128 * MIB,
+    "taskmanager.memory.network.min": 64 * MIB,
+    "taskmanager.memory.network.max": 64 * MIB,
+    "taskmanager.memory.jvm-metaspace.size": 256 * MIB,
+    "taskmanager.memory.jvm-overhead.min": 192 * MIB,
+    "taskmanager.memory.jvm-overhead.max": 192 * MIB,
+}
+SLOTS = 2
+"""Of each task manager: one alone can run a job of parallelism 2."""
+ANSWER_SECONDS = 5.0
+
+
+def options(ports: Mapping[str, Ports]) -> list[str]:
+    """Beam's options by which a job runs on the cluster, and not in its launcher. `ports` by name of the service."""
+    return [
+        f"--flink_master={HOST}:{ports[JOB_MANAGER.name]['rest']}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config={HOST}:{ports[PYTHON_WORKERS.name]['pool']}",
+        f"--java_workers={HOST}:{ports[JAVA_WORKERS.name]['pool']}",
+    ]
+
+
+def _job_manager(directory: Path, ports: Ports) -> Command:
+    folder = JOB_MANAGER.folder(directory)
+    settings = SETTINGS | {
+        "jobmanager.rpc.address": HOST,
+        "jobmanager.bind-host": HOST,
+        "jobmanager.rpc.port": str(ports["rpc"]),
+        "rest.address": HOST,
+        "rest.bind-address": HOST,
+        "rest.port": str(ports["rest"]),
+        "blob.server.port": str(ports["blobs"]),
+        "state.checkpoints.dir": (folder / "checkpoints").as_uri(),
+        "io.tmp.dirs": str(folder / "tmp"),
+    }
+    entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+    return _flink(JOB_MANAGER, directory, settings, entry, heap=512 * MIB)
+
+
+def _task_manager(service: Service, directory: Path, ports: Ports) -> Command:
+    folder = service.folder(directory)
+    settings = SETTINGS | {
+        "jobmanager.rpc.address": HOST,
+        "jobmanager.rpc.port": str(JOB_MANAGER.known_ports(directory)["rpc"]),
+        "taskmanager.host": HOST,
+        "taskmanager.bind-host": HOST,
+        "taskmanager.rpc.port": str(ports["rpc"]),
+        "taskmanager.data.port": str(ports["data"]),
+        "taskmanager.resource-id": service.name,
+        "taskmanager.numberOfTaskSlots": str(SLOTS),
+        "io.tmp.dirs": str(folder / "tmp"),
+        **{name: str(value) for name, value in MEMORY.items()},
+    }
+    heap = 512 * MIB
+    return _flink(service, directory, settings, "org.apache.flink.runtime.taskexecutor.TaskManagerRunner", heap)
+
+
+def _flink(service: Service, directory: Path, settings: Mapping[str, str], entry: str, heap: int) -> Command:
+    """A Java process of Flink with its configuration in its folder."""
+    folder = service.folder(directory)
+    (folder / "tmp").mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items()))
+    flags = [f"-D{name}={value}" for name, value in LOGGING.items()]
+    arguments = [str(java()), *flags, f"-Xmx{heap}", "-XX:+UseSerialGC", "-cp", str(pathing_jar("flink")), *_opens()]
+    return Command([*arguments, entry, "--configDir", str(folder)], {}, str(folder), str(service.log(directory)))
+
+
+def _opens() -> list[str]:
+    """A manifest's Add-Opens counts for `java -jar` alone."""
+    return [word for name in ADD_OPENS.split() for word in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")]
+
+
+def _python_workers(directory: Path, ports: Ports) -> Command:
+    arguments, environment = module_command("apache_beam.runners.worker.worker_pool_main")
+    # It starts "python", whichever that is.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment |= _clients(directory)
+    folder = PYTHON_WORKERS.folder(directory)
+    log = str(PYTHON_WORKERS.log(directory))
+    return Command([*arguments, f"--service_port={ports['pool']}"], environment, str(folder), log)
+
+
+def _java_workers(directory: Path, ports: Ports) -> Command:
+    """The expansion service as it is for workers: it starts those that it would itself name in a graph."""
+    folder, log = JAVA_WORKERS.folder(directory), str(JAVA_WORKERS.log(directory))
+    flags = [f"-D{name}={value}" for name, value in LOGGING.items()]
+    arguments = [str(java()), *flags, f"-Xmx{768 * MIB}", "-jar", str(pathing_jar("kafka-io")), str(ports["pool"])]
+    return Command([*arguments, "--alsoStartLoopbackWorker"], {}, str(folder), log)
+
+
+def _clients(directory: Path) -> dict[str, str]:
+    """By which workers find the services here; those that nobody has started yet are none of theirs."""
+    found: dict[str, str] = {}
+    for service in (gcs.SERVICE, bigquery.SERVICE, kafka.SERVICE):
+        try:
+            found |= service.environment(service.known_ports(directory))
+        except KeyError:
+            continue
+    return found
+
+
+def _answers(ports: Ports) -> bool:
+    with urlopen(f"{_rest(ports)}/overview", timeout=ANSWER_SECONDS) as answer:
+        return bool(answer.status == 200)
+
+
+def _rest(ports: Ports) -> str:
+    return f"http://{HOST}:{ports['rest']}"
+
+
+def _listens(name: str) -> Callable[[Ports], bool]:
+    def ready(ports: Ports) -> bool:
+        with socket.create_connection((HOST, ports[name]), timeout=ANSWER_SECONDS):
+            return True
+
+    return ready
+
+
+def _no_variables(ports: Ports) -> dict[str, str]:
+    """Clients find it by `options`."""
+    return {}
+
+
+def _task_manager_service(number: int) -> Service:
+    service = Service(
+        name=f"flink-taskmanager-{number}",
+        ports=("rpc", "data"),
+        command=lambda directory, ports: _task_manager(service, directory, ports),
+        ready=_listens("rpc"),
+        environment=_no_variables,
+        addresses=lambda ports: {"rpc": f"{HOST}:{ports['rpc']}"},
+    )
+    return service
+
+
+def _pool(name: str, command: Callable[[Path, Ports], Command]) -> Service:
+    return Service(
+        name=name, ports=("pool",), command=command, ready=_listens("pool"), environment=_no_variables,
+        addresses=lambda ports: {"address": f"{HOST}:{ports['pool']}"},
+    )  # fmt: skip
+
+
+JOB_MANAGER = Service(
+    name="flink-jobmanager",
+    ports=("rest", "rpc", "blobs"),
+    command=_job_manager,
+    ready=_answers,
+    environment=_no_variables,
+    addresses=lambda ports: {"rest": _rest(ports)},
+)
+TASK_MANAGERS = (_task_manager_service(1), _task_manager_service(2))
+PYTHON_WORKERS = _pool("python-workers", _python_workers)
+JAVA_WORKERS = _pool("java-workers", _java_workers)
+SERVICES = (JOB_MANAGER, *TASK_MANAGERS, PYTHON_WORKERS, JAVA_WORKERS)
+"""In the order in which they start: the one that others ask for ports comes first."""

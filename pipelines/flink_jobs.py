@@ -1,0 +1,80 @@
+"""Jobs on a Flink cluster, by its REST API. See Flink's documentation, "REST API"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from contracts.errors import Misuse
+from pipelines.jobs import Job, JobState
+
+__all__ = ["FlinkJobs"]
+
+ANSWER_SECONDS = 10.0
+STATES = {
+    "INITIALIZING": JobState.STARTING,
+    "CREATED": JobState.STARTING,
+    "RECONCILING": JobState.STARTING,
+    "RESTARTING": JobState.STARTING,
+    "RUNNING": JobState.RUNNING,
+    "FAILING": JobState.STOPPING,
+    "CANCELLING": JobState.STOPPING,
+    "SUSPENDED": JobState.STOPPING,
+    "CANCELED": JobState.DONE,
+    "FINISHED": JobState.DONE,
+    "FAILED": JobState.FAILED,
+}
+
+
+class FlinkJobs:
+    """The jobs of one cluster; `master` is --flink_master, HOST:PORT or a URL."""
+
+    replaces = False
+
+    def __init__(self, master: str) -> None:
+        self._url = master if "://" in master else f"http://{master}"
+
+    def find(self, name: str) -> Job | None:
+        """The live job of that name, else the one of that name that ended last, None where there was none."""
+        found = [one for one in self._ask("GET", "/jobs/overview")["jobs"] if one["name"] == name]
+        live = [one for one in found if not STATES[one["state"]].ended]
+        newest = max(live or found, key=lambda one: int(one["start-time"]), default=None)
+        return None if newest is None else self._job(newest)
+
+    def refresh(self, job: Job) -> Job:
+        """The same job as it is now."""
+        return self._job(self._ask("GET", f"/jobs/{job.id}"))
+
+    def drain(self, job: Job) -> None:
+        """The same as `cancel`: Flink's own drain waits for a source's end, which Kafka's has not. What was in flight
+        is read again by the next start, and is recognised."""
+        self.cancel(job)
+
+    def cancel(self, job: Job) -> None:
+        """Ask that it ends."""
+        self._ask("PATCH", f"/jobs/{job.id}?mode=cancel")
+
+    def _job(self, shown: dict[str, Any]) -> Job:
+        """A job of an overview, or of its own page: the same, but for the name of its id."""
+        state, job_id = shown["state"], shown["jid"]
+        detail = str(state)
+        if state in ("FAILED", "RESTARTING"):
+            entries = self._ask("GET", f"/jobs/{job_id}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
+            detail += "".join(f": {entry['stacktrace'].splitlines()[0]}" for entry in entries[:1])
+        return Job(job_id, shown["name"], STATES[state], detail, self._version(job_id), f"{self._url}/#/job/{job_id}")
+
+    def _version(self, job_id: str) -> str | None:
+        """Its label pipeline_version, which is one of the options that Beam gives Flink to show."""
+        settings = self._ask("GET", f"/jobs/{job_id}/config").get("execution-config", {}).get("user-config", {})
+        return str(settings) if settings else None
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        try:
+            answer = requests.request(method, self._url + path, timeout=ANSWER_SECONDS)
+        except requests.exceptions.RequestException:
+            raise Misuse(f"--flink_master: no Flink answers at {self._url}") from None
+        if answer.status_code >= 400:
+            raise Misuse(f"--flink_master: {self._url} answers {answer.status_code} to {path}")
+        found: dict[str, Any] = answer.json() if answer.content else {}
+        return found
