@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,6 +44,9 @@ __all__ = ["AppendLetters", "AppendRows", "Destination", "LeaseLost"]
 
 MOST_ROWS = 50_000
 """Rows that a bundle's parts are held back for, so that they are appended at once."""
+MOST_LETTERS = 2_000
+"""The same of refused records."""
+logger = logging.getLogger(__name__)
 DUPLICATE = "another record has the same primary key"
 Committed = Callable[[], Mapping[str, int]]
 
@@ -83,6 +87,19 @@ class Destination:
         where = Bucket(self.run.operations_dataset, "dead_letters", self.lane_name(table), 1, 0)
         keys = LetterKeys(self.warehouse, self.patience)
         return lane_of(self.run.token, where, lambda: self._lane(table, where, DEAD_LETTER, keys))
+
+    def take_lanes(self) -> None:
+        """Take every bucket, for a process that is the only one of its job. What cannot be taken now is taken by its
+        first append, or fails there."""
+        lanes = [
+            *(self.rows_lane(table, bucket) for table in self.tables for bucket in range(self.buckets)),
+            *(self.letters_lane(table) for table in self.tables),
+        ]
+        for lane in lanes:
+            try:
+                lane.take()
+            except Exception:
+                logger.debug("a bucket is not taken yet", exc_info=True)
 
     def _lane(self, table: str, where: Bucket, schema: pa.Schema, keys: RowKeys | LetterKeys) -> Lane:
         run = self.run
@@ -169,12 +186,17 @@ class AppendRows(beam.DoFn):
 
 
 class AppendLetters(beam.DoFn):
-    """(table, Refused) -> (source, Ack) of the part, its dead letters counted in."""
+    """(table, Refused) -> (source, Ack) of the part, its dead letters counted in. Those of a bundle are appended
+    at once."""
 
     ROUTED = ReadModifyWriteStateSpec("routed", BytesCoder())
 
     def __init__(self, destination: Destination) -> None:
         self._to = destination
+
+    def start_bundle(self) -> None:
+        self._held: defaultdict[str, list[Refused]] = defaultdict(list)
+        self._letters = 0
 
     def process(
         self,
@@ -182,21 +204,41 @@ class AppendLetters(beam.DoFn):
         routed: object = beam.DoFn.StateParam(ROUTED),
     ) -> Iterator[tuple[str, bytes]]:
         name, refused = element
-        ack = msgspec.msgpack.decode(refused.ack, type=Ack)
-        table = dead_letters(self._to.tables[name], refused.source, refused.refusals, self._to.run, datetime.now(UTC))
+        self._held[name].append(refused)
+        self._letters += len(refused.refusals)
+        if self._letters >= MOST_LETTERS:
+            yield from self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for item in self._flush():
+            yield GlobalWindows.windowed_value(item)
+
+    def _flush(self) -> Iterator[tuple[str, bytes]]:
+        held = self._held
+        self.start_bundle()
+        for name, parts in held.items():
+            self._append(name, parts)
+            for refused in parts:
+                ack = msgspec.msgpack.decode(refused.ack, type=Ack)
+                tallies = with_letters(ack, refused.refusals)
+                yield ack.stamp.source, msgspec.msgpack.encode(Ack(ack.stamp, ack.part, tallies))
+
+    def _append(self, name: str, parts: Sequence[Refused]) -> None:
+        now = datetime.now(UTC)
+        table = pa.concat_tables(
+            dead_letters(self._to.tables[name], refused.source, refused.refusals, self._to.run, now)
+            for refused in parts
+        )
         batch = as_batch(table)
-        ids = pl.Series(table.column("dead_letter_id").to_pylist())
-        digests = letter_digests(ids)
+        digests = letter_digests(pl.Series(table.column("dead_letter_id").to_pylist()))
         rows = pl.DataFrame({
             HASH: np.ascontiguousarray(digests[:, 0]), HASH_LOW: np.ascontiguousarray(digests[:, 1]),
-            SOURCE: [refused.source] * len(ids), POSITION: [refusal.position for refusal in refused.refusals],
-            "row": range(len(ids)),
+            SOURCE: table.column("source").to_pylist(), POSITION: table.column("position").to_pylist(),
+            "row": range(len(table)),
         })  # fmt: skip
         done = self._to.letters_lane(name).append(rows, lambda new, _: batch.take(new["row"].to_arrow()))
         if done.refused:
             raise ValueError(f"BigQuery refuses a dead letter: {next(iter(done.refused.values()))}")
-        tallies = with_letters(ack, refused.refusals)
-        yield ack.stamp.source, msgspec.msgpack.encode(Ack(ack.stamp, ack.part, tallies))
 
 
 def tallies_of(stamp: Stamp, rows: pl.DataFrame, done: Appended) -> tuple[Tally, ...]:

@@ -165,6 +165,12 @@ class Lane:
         self._known_from: dict[str, int] = {}
         """Of each source the offset from which on every row in the table is in the index."""
 
+    def take(self) -> None:
+        """Become the owner before there is anything to append, if we are not yet. Raises as `append` does."""
+        with self._lock:
+            if self._stream is None:
+                self._take({})
+
     def append(self, rows: pl.DataFrame, stored: Callable[[pl.DataFrame, datetime], pa.RecordBatch]) -> Appended:
         """Write those of `rows` whose key is new; `rows` as `decide` takes them, in order.
 

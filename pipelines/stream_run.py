@@ -6,6 +6,7 @@ it runs (Beam's --no_wait_until_finish).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from connectors.ledger_table import LedgerTable
 from pipelines.batch_run import refuse_unless_free
 from pipelines.dataflow import is_dataflow, stream_on_dataflow
 from pipelines.options import StreamOptions
-from pipelines.runners import flink_cluster
+from pipelines.runners import flink_cluster, keep_bundles_whole
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
 from pipelines.stream_summary import stream_summary
 from pipelines.stream_watch import Engine, Stop, Watch, cancel
@@ -59,6 +60,10 @@ def run_stream(
     with Stop() as stop, leased(prepared, streams, log) as (prepared, heartbeat):
         ways = [f"{topic} into {name}" for topic, name in prepared.stream.topics.items()]
         log(f"run {run.run_id}: {', '.join(ways)}")
+        if options.view_as(PortableOptions).environment_type == "LOOPBACK":
+            # Every bucket will be this process's: it takes them while the engine starts.
+            take = prepared.stream.destination.take_lanes
+            threading.Thread(target=take, name="take-lanes", daemon=True).start()
         watch = Watch(prepared, streams.stop_when_idle, stop, heartbeat, show, engine)
         why = _attempts(prepared, options, streams.max_restarts, watch, log)
         if watch.left:
@@ -132,6 +137,7 @@ def streaming_options(options: PipelineOptions) -> None:
     if is_dataflow(options):
         stream_on_dataflow(options)
         return
+    keep_bundles_whole()
     options.view_as(DebugOptions).add_experiment("disable_prism_server_singleton")  # a failed Prism is not used again
     portable = options.view_as(PortableOptions)
     if not flink_cluster(options):
