@@ -10,9 +10,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import Misuse
 
-__all__ = ["OperationsOptions", "PipelineArguments", "StreamOptions", "beam_arguments", "check_known"]
+__all__ = ["DEFAULT_GROUP", "OperationsOptions", "PipelineArguments", "StreamOptions", "beam_arguments", "check_known"]
 
 LOCAL_BUCKET = "gs://ecommerce-data-lake"
+DEFAULT_GROUP = "shop-pipeline"
 
 
 class OperationsOptions(PipelineOptions):

@@ -25,7 +25,7 @@ from connectors.write_streams import WriteStreams
 from contracts.errors import Misuse
 from contracts.table import Table, WriteDisposition
 from pipelines.dataflow import check_dataflow
-from pipelines.options import OperationsOptions, StreamOptions
+from pipelines.options import DEFAULT_GROUP, OperationsOptions, StreamOptions
 from pipelines.preflight import check_names, load_contracts
 from pipelines.stream import Stream
 from transforms.run import Run
@@ -33,7 +33,6 @@ from transforms.run import Run
 __all__ = ["PreparedStream", "prepare_stream", "resolve_starts", "with_buckets"]
 
 DEFAULT_TOPIC = "user-events=user_events_streaming"
-DEFAULT_GROUP = "shop-pipeline"
 DEFAULT_BUCKETS = 8
 MAX_BUCKETS = 256
 PATIENCE = Patience(300.0)

@@ -26,7 +26,7 @@ from apache_beam.utils.subprocess_server import JavaJarServer, SubprocessServer
 from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LedgerTable
 from pipelines.batch_run import refuse_unless_free
-from pipelines.dataflow import is_dataflow, stream_on_dataflow
+from pipelines.dataflow import dataflow_options, is_dataflow
 from pipelines.options import StreamOptions
 from pipelines.runners import flink_cluster
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
@@ -130,7 +130,7 @@ def streaming_options(options: PipelineOptions) -> None:
     # Beam walks every cached state value to know its size, which costs more than the state does.
     options.view_as(WorkerOptions).max_cache_memory_usage_mb = 0
     if is_dataflow(options):
-        stream_on_dataflow(options)
+        dataflow_options(options)
         return
     options.view_as(DebugOptions).add_experiment("disable_prism_server_singleton")  # a failed Prism is not used again
     portable = options.view_as(PortableOptions)
