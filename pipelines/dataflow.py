@@ -29,7 +29,7 @@ from contracts.errors import Misuse
 from pipelines.jobs import VERSION_LABEL, job_name_of, version_as_label
 from pipelines.options import OperationsOptions, StreamOptions
 
-__all__ = ["check_dataflow", "dataflow_options", "is_dataflow", "submit", "take_no_credentials_to_an_emulator"]
+__all__ = ["check_dataflow", "dataflow_options", "is_dataflow", "submit", "why_refused"]
 
 EXACTLY_ONCE, AT_LEAST_ONCE = "streaming_mode_exactly_once", "streaming_mode_at_least_once"
 PLACES = ("temp_location", "staging_location", "template_location")
@@ -96,7 +96,7 @@ def _check_mode(options: PipelineOptions) -> None:
 
 def dataflow_options(options: PipelineOptions) -> None:
     """Set what a job needs of Dataflow: for a stream its mode and a name of its own, for both the version's label."""
-    take_no_credentials_to_an_emulator()
+    _take_no_credentials_to_an_emulator()
     google, setup = options.view_as(GoogleCloudOptions), options.view_as(SetupOptions)
     if options.view_as(StandardOptions).streaming:
         # Both are Dataflow's defaults for such a job; what the design rests on is said all the same.
@@ -131,7 +131,7 @@ def submit(pipeline: beam.Pipeline, log: Callable[[str], None]) -> PipelineResul
     except GoogleAPICallError as error:
         if error.code == 409:
             raise Misuse(_taken(google.job_name)) from None
-        raise Misuse(f"Dataflow refuses the job ({error.code}): {' '.join(str(error.message).split())}") from None
+        raise Misuse(f"Dataflow refuses the job {why_refused(error)}") from None
     finally:
         logging.getLogger(SUBMITS).disabled = False
     if result.has_job:  # a template has none
@@ -139,6 +139,11 @@ def submit(pipeline: beam.Pipeline, log: Callable[[str], None]) -> PipelineResul
         if google.dataflow_endpoint == GoogleCloudOptions.DATAFLOW_ENDPOINT:
             log(CONSOLE.format(region=google.region, job=result.job_id(), project=google.project))
     return cast(PipelineResult, result)
+
+
+def why_refused(error: GoogleAPICallError) -> str:
+    """The code and the reason that Google gives, in one line; its REST clients put the request before it."""
+    return f"({error.code}): " + re.sub(r"^[A-Z]+ https?://\S+: ", "", " ".join(str(error.message).split()))
 
 
 def _taken(name: str) -> str:
@@ -153,7 +158,7 @@ def _forget_launcher(options: PipelineOptions) -> None:
     ours.summary = ours.contracts = None
 
 
-def take_no_credentials_to_an_emulator() -> None:
+def _take_no_credentials_to_an_emulator() -> None:
     """Beam's own Cloud Storage clients honour STORAGE_EMULATOR_HOST, but look for credentials first, for half a minute
     where there are none. Beam has no option for it: its --no_auth leaves its file system out (gcsio.GcsIO).
     """

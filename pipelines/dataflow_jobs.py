@@ -22,7 +22,7 @@ from google.cloud.dataflow_v1beta3 import JobState as State
 from requests.exceptions import ConnectionError as NoConnection
 
 from contracts.errors import Misuse
-from pipelines.dataflow import CONSOLE
+from pipelines.dataflow import CONSOLE, why_refused
 from pipelines.jobs import VERSION_LABEL, Job, JobState
 
 __all__ = ["DataflowJobs"]
@@ -147,4 +147,4 @@ def _refusals() -> Iterator[None]:
     except exceptions.RetryError as error:
         raise Misuse(f"Dataflow does not answer: {' '.join(str(error.cause).split())}") from None
     except exceptions.GoogleAPICallError as error:
-        raise Misuse(f"Dataflow refuses ({error.code}): {' '.join(str(error.message).split())}") from None
+        raise Misuse(f"Dataflow refuses {why_refused(error)}") from None

@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
-import launcher
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_config import KafkaConfig
 from connectors.ledger_table import LedgerTable
@@ -275,64 +274,3 @@ def test_an_image_of_ones_own(templates: Templates) -> None:
     (pool,) = Graph.at(location).job["environment"]["workerPools"]
     assert "eu.example/shop:1" in {image["containerImage"] for image in pool["sdkHarnessContainerImages"]}
     assert not any("workflow" in package["name"] for package in pool["packages"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--experiments=streaming_mode_at_least_once"], "streaming_mode_at_least_once: the stream's steps keep state"),
-        (["--dataflow_service_options=streaming_mode_at_least_once"], "streaming_mode_at_least_once: the stream's"),
-        (["--region="], "--region is missing: DataflowRunner needs it"),
-        (["--temp_location="], "--temp_location is missing: DataflowRunner needs it"),
-        (["--temp_location=gs://nowhere/tmp"], "--temp_location: there is no bucket nowhere"),
-        (["--template_location=/here"], "--template_location is gs://BUCKET/NAME, not /here"),
-        (["--template_location=gs://shop-jobs"], "--template_location is gs://BUCKET/NAME, not gs://shop-jobs"),
-        (["--sdk_container_image="], "Dataflow's workers need this code: --setup_file ./setup.py, or an"),
-        (["--setup_file=nowhere/setup.py"], "--setup_file: there is no file nowhere/setup.py"),
-        (["--environment_type=LOOPBACK"], "--environment_type: Dataflow's workers are containers"),
-        (["--runner=FlinkRunner"], "--template_location is an option of DataflowRunner"),
-        (["--local"], "--local: Dataflow's workers reach no server of this machine"),
-    ],
-)
-def test_what_dataflow_cannot_run(
-    templates: Templates, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
-    code = launcher.main([
-        *("stream", "--runner=DataflowRunner", "--project=local-project", "--location=US", "--region=europe-west1"),
-        *(f"--temp_location={BUCKET}/tmp", f"--template_location={BUCKET}/refused", "--sdk_container_image=shop"),
-        *("--bootstrap_servers=127.0.0.1:1", f"--local_dir={templates.folder}", *arguments),
-    ])  # fmt: skip
-    refused(code, capsys, said)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--input=raw"], "--input: Dataflow's workers do not see raw; give a gs:// folder"),
-        (["--sdk_container_image="], "Dataflow's workers need this code: --setup_file ./setup.py, or an"),
-        (["--job_name=Batch_1"], "--job_name takes a to z, 0 to 9 and -, at most 63, a letter first: not Batch_1"),
-        (["--num_workers=3", "--max_num_workers=2"], "--num_workers must not be above --max_num_workers"),
-        (["--max_num_workers=0"], "--max_num_workers must be at least 1"),
-        (["--dataflow_endpoint=http://127.0.0.1:1"], "--dataflow_endpoint: without TLS it must be http://localhost"),
-        (["--runner=DirectRunner"], "--template_location is an option of DataflowRunner"),
-        (["--local"], "--local: Dataflow's workers reach no server of this machine"),
-    ],
-)
-def test_what_dataflow_cannot_run_of_a_batch(
-    templates: Templates, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
-    code = launcher.main([
-        *("batch", "--runner=DataflowRunner", "--project=local-project", "--location=US", "--region=europe-west1"),
-        *(f"--input={BUCKET}/raw", f"--processed={BUCKET}/p", f"--dead_letters={BUCKET}/d"),
-        *(f"--temp_location={BUCKET}/tmp", f"--template_location={BUCKET}/refused", "--sdk_container_image=shop"),
-        *(f"--local_dir={templates.folder}", *arguments),
-    ])  # fmt: skip
-    refused(code, capsys, said)
-
-
-def refused(code: int, capsys: pytest.CaptureFixture[str], said: str) -> None:
-    """Hold a refusal to its line, and to having written nothing."""
-    found = capsys.readouterr().err
-    assert code == 2, found
-    assert said in found
-    assert not Storage("local-project").client.bucket("shop-jobs").blob("refused").exists()
