@@ -56,6 +56,9 @@ def run(action: str, argv: list[str]) -> int:
     given = any(argument.startswith("--bootstrap_servers") for argument in argv)
     servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
     jobs, name = jobs_of(options), job_name_of(options)
+    if jobs is None:
+        runner = options.view_as(StandardOptions).runner
+        raise Misuse(f"a stream on {runner or 'no --runner'} ends with its launcher: stop it there, with Ctrl-C")
     job = jobs.find(name)
     if action == "status":
         return _tell(job_status(options, servers, job), arguments.format)

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
-from contracts.errors import Misuse
 from pipelines.options import DEFAULT_GROUP, StreamOptions
+from pipelines.runners import flink_cluster
 from transforms.run import PIPELINE_VERSION
 
 __all__ = ["VERSION_LABEL", "Job", "JobState", "Jobs", "job_name_of", "jobs_of", "version_as_label"]
@@ -84,11 +84,16 @@ def version_as_label() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", PIPELINE_VERSION.lower())
 
 
-def jobs_of(options: PipelineOptions) -> Jobs:
-    """The jobs of the engine that --runner names. Misuse where a job ends with its launcher, or options are missing."""
-    runner = options.view_as(StandardOptions).runner
-    if runner == "DataflowRunner":
+def jobs_of(options: PipelineOptions) -> Jobs | None:
+    """The jobs of the engine that the options name, None where a job ends with its launcher. Misuse where it is not
+    said where they are."""
+    if options.view_as(StandardOptions).runner == "DataflowRunner":
         from pipelines.dataflow_jobs import DataflowJobs  # Google's client takes half a second to import
 
         return DataflowJobs.of(options)
-    raise Misuse(f"a stream on {runner or 'no --runner'} ends with its launcher: stop it there, with Ctrl-C")
+    master = flink_cluster(options)
+    if master is None:
+        return None
+    from pipelines.flink_jobs import FlinkJobs
+
+    return FlinkJobs(master)

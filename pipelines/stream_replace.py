@@ -39,7 +39,7 @@ def replace_stream(options: PipelineOptions, servers: str | None, job: Job, log:
     holder = next(iter(leases.holders([f"group:{streams.group_id or DEFAULT_GROUP}"])), None)
     if holder:
         ours.run_id = ours.run_id or holder.run_id
-    prepared = _holding(prepare_stream(options, servers, log), leases, holder.token if holder else None)
+    prepared = _holding(prepare_stream(options, servers, log).outliving(), leases, holder.token if holder else None)
     prepared = with_buckets(prepared, None)
     resolve_starts(prepared, streams.start_from, log)
     with graph_of(prepared, options, prepared.stream.destination.run.token) as pipeline:

@@ -173,7 +173,7 @@ def test_a_job_of_another_version_that_failed_says_why(place: Place) -> None:
 def test_a_stream_that_fails_ends_with_the_reason(place: Place) -> None:
     place.service.errors["stream-e"] = "Traceback (most recent call last):\n  ...\nLeaseLost: it is another's"
     done = place.stream("e", "--max_restarts=0", code=1)
-    assert "the job failed: LeaseLost: it is another's" in done.stderr
+    assert "the job failed: JOB_STATE_FAILED: LeaseLost: it is another's" in done.stderr
 
 
 @pytest.mark.parametrize(
