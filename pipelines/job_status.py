@@ -16,7 +16,8 @@ from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
 from pipelines.jobs import Job, version_as_label
 from pipelines.options import DEFAULT_GROUP, OperationsOptions, StreamOptions
-from pipelines.stream_preflight import DEFAULT_TOPIC
+from pipelines.preflight import load_contracts
+from pipelines.stream_preflight import DEFAULT_TOPIC, topics_of
 
 __all__ = ["job_status", "status_lines"]
 
@@ -32,7 +33,7 @@ def job_status(options: PipelineOptions, servers: str | None, job: Job | None) -
     group = streams.group_id or DEFAULT_GROUP
     project = options.view_as(GoogleCloudOptions).project
     config = KafkaConfig.load(servers, streams.kafka_config, Storage(project).read)
-    topics = [topic.partition("=")[0] for topic in streams.topic or [DEFAULT_TOPIC]]
+    topics = topics_of(streams.topic or [DEFAULT_TOPIC], load_contracts(Storage(project), ours.contracts))
     offsets = GroupOffsets(config, group)
     offsets.check(topics)
     sources = offsets.sources(topics)
