@@ -9,11 +9,14 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from commands.arguments import LOCAL_PROJECT
 from commands.session import cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
+from contracts.errors import Misuse
 from operations.progress import shown
 from operations.report import print_summary
 from pipelines.batch_run import EXIT_CODES, as_json, run_batch
+from pipelines.dataflow import is_dataflow
 from pipelines.help import pipeline_help
 from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+from pipelines.template import write_batch_template
 from transforms.ledger import State
 
 __all__ = ["run"]
@@ -30,6 +33,8 @@ def run(argv: list[str]) -> int:
     interruptible()
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
+    if ours.local and is_dataflow(options):
+        raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner DirectRunner")
     directory, runner = Path(ours.local_dir), options.view_as(StandardOptions).runner
     with cloud(ours.local, directory), engines(ours.local, runner, directory) as added:
         if added:
@@ -39,6 +44,9 @@ def run(argv: list[str]) -> int:
             google = options.view_as(GoogleCloudOptions)
             google.project = google.project or LOCAL_PROJECT
         quiet()
+        if options.view_as(GoogleCloudOptions).template_location:
+            write_batch_template(options, log)
+            return 0
         found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from commands import stream_jobs
 from commands.arguments import LOCAL_PROJECT
 from commands.session import SERVICES, STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
@@ -24,7 +25,7 @@ from pipelines.help import pipeline_help
 from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
 from pipelines.runners import stream_defaults
 from pipelines.stream_run import run_stream
-from pipelines.stream_template import write_template
+from pipelines.template import write_stream_template
 from transforms.ledger import State
 
 __all__ = ["run"]
@@ -32,6 +33,8 @@ __all__ = ["run"]
 
 def run(argv: list[str]) -> int:
     """Run the command; its exit code."""
+    if argv and argv[0] in stream_jobs.ACTIONS:
+        return stream_jobs.run(argv[0], argv[1:])
     if "--help" in argv or "-h" in argv:
         print(pipeline_help("stream"))
         return 0
@@ -59,7 +62,7 @@ def run(argv: list[str]) -> int:
         quiet()
         servers = servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         if options.view_as(GoogleCloudOptions).template_location:
-            log(f"wrote {write_template(options, servers, log)}; gcloud dataflow jobs run starts a job from it")
+            write_stream_template(options, servers, log)
             return 0
         with shown(progress, log) as show:
             found = run_stream(options, servers, log, show)

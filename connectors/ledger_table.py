@@ -187,6 +187,16 @@ class LedgerTable:
         refused = {"": row["refused"]} if row["refused"] else {}
         return Tally(row["read"] or 0, row["written"] or 0, row["duplicate"] or 0, refused)
 
+    def newest_offsets(self, sources: Iterable[str]) -> dict[str, Any] | None:
+        """The line of a stream that was written last about one of the sources, whatever its run."""
+        rows = self._warehouse.query(
+            "SELECT run_id, `table`, source, first_offset, last_offset, `read`, written, duplicate, dead_letter,"
+            f" pipeline_version, recorded_at FROM {self._current} WHERE kind = @kind AND source IN UNNEST(@sources)"
+            " ORDER BY recorded_at DESC LIMIT 1",
+            kind=OFFSETS, sources=list(sources),
+        )  # fmt: skip
+        return rows[0] if rows else None
+
     def loaded_files(self) -> set[tuple[str, str, int]]:
         """(table, URI, generation) of every file that a finished table of some run has read."""
         rows = self._warehouse.query(

@@ -17,6 +17,8 @@ from apache_beam.runners.runner import PipelineRunner
 
 from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LOADED, RUN, STAGED
+from contracts.errors import Misuse
+from pipelines.dataflow import dataflow_options, is_dataflow, submit
 from pipelines.options import OperationsOptions
 from pipelines.preflight import Prepared, prepare, refuse_held
 from transforms.ledger import State
@@ -48,6 +50,8 @@ def run_batch(
     """
     ours = options.view_as(OperationsOptions)
     started, began = time.monotonic(), datetime.now(UTC)
+    if is_dataflow(options):
+        dataflow_options(options)
     prepared = prepare(ours, options.view_as(GoogleCloudOptions).project, log)
     run = prepared.batch.run
     why = None
@@ -72,7 +76,13 @@ def _execute(
         pipeline = beam.Pipeline(runner=_runner(options, log), options=options)
         prepared.batch.build(pipeline, target, write_shards)
         try:
-            pipeline.run().wait_until_finish()
+            submit(pipeline, log).wait_until_finish()
+        except Misuse:
+            raise
+        except KeyboardInterrupt:
+            if is_dataflow(options):
+                log("the job goes on without this launcher: the graph loads, merges and closes the run by itself")
+            raise
         except Exception as error:
             logger.debug("the job failed", exc_info=True)
             why = str(error).strip().splitlines()[-1]
@@ -115,6 +125,8 @@ def summary(prepared: Prepared, began: datetime, why: str | None, seconds: float
     target, run = prepared.target, prepared.batch.run
     end = next(iter(target.ledger.lines(run.run_id, RUN)), None)
     if end is None or (end["recorded_at"] < began and not prepared.finished):
+        if prepared.batch.inputs and not why:
+            why = "the job ended, and no step of it has closed the run"
         state = State.FAILED if why else State.DONE
         target.ledger.record_end(run, state, {"why": why} if why else {})
         end = target.ledger.lines(run.run_id, RUN)[0]

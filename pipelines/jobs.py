@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
-from pipelines.options import StreamOptions
+from pipelines.options import DEFAULT_GROUP, StreamOptions
+from pipelines.runners import flink_cluster
+from transforms.run import PIPELINE_VERSION
 
-__all__ = ["Job", "JobState", "Jobs", "job_name_of"]
+__all__ = ["VERSION_LABEL", "Job", "JobState", "Jobs", "job_name_of", "jobs_of", "version_as_label"]
 
-DEFAULT_GROUP = "shop-pipeline"
+VERSION_LABEL = "pipeline_version"
+"""The label of a job whose value is the version of the code that submitted it."""
 
 
 class JobState(StrEnum):
@@ -74,3 +77,23 @@ def job_name_of(options: PipelineOptions) -> str:
         return str(given)
     group = options.view_as(StreamOptions).group_id or DEFAULT_GROUP
     return "stream-" + re.sub(r"[^a-z0-9]+", "-", group.lower()).strip("-")
+
+
+def version_as_label() -> str:
+    """The version of this code as a label may have it: no dots."""
+    return re.sub(r"[^a-z0-9_-]", "-", PIPELINE_VERSION.lower())
+
+
+def jobs_of(options: PipelineOptions) -> Jobs | None:
+    """The jobs of the engine that the options name, None where a job ends with its launcher. Misuse where it is not
+    said where they are."""
+    if options.view_as(StandardOptions).runner == "DataflowRunner":
+        from pipelines.dataflow_jobs import DataflowJobs  # Google's client takes half a second to import
+
+        return DataflowJobs.of(options)
+    master = flink_cluster(options)
+    if master is None:
+        return None
+    from pipelines.flink_jobs import FlinkJobs
+
+    return FlinkJobs(master)

@@ -5,14 +5,26 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import Misuse
 
-__all__ = ["OperationsOptions", "PipelineArguments", "StreamOptions", "beam_arguments", "check_known"]
+__all__ = ["DEFAULT_GROUP", "OperationsOptions", "PipelineArguments", "StreamOptions", "beam_arguments", "check_known"]
 
 LOCAL_BUCKET = "gs://ecommerce-data-lake"
+DEFAULT_GROUP = "shop-pipeline"
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"it is true or false, not {text!r}")
+    return text.lower() == "true"
+
+
+FLAG: dict[str, Any] = {"nargs": "?", "const": True, "default": False, "type": _flag, "metavar": "true"}
+"""A switch. A Flex Template's launcher passes every option with a value."""
 
 
 class OperationsOptions(PipelineOptions):
@@ -34,12 +46,12 @@ class OperationsOptions(PipelineOptions):
         add("--processed", help="folder for Parquet files, gs:// unless --local")
         add("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
         add("--run_id", help="name of the run; the same name again goes on with the same run")
-        add("--only_new", action="store_true", help="skip files that the ledger shows as loaded")
-        add("--keep_duplicates", action="store_true", help="keep duplicates as dead letters, for audit")
+        add("--only_new", **FLAG, help="skip files that the ledger shows as loaded")
+        add("--keep_duplicates", **FLAG, help="keep duplicates as dead letters, for audit")
         add("--max_dead_letter_ratio", type=float, default=0.2, help="above it no table is loaded (0.2)")
         add("--max_record_bytes", type=int, default=10_000_000, help="a larger record is a dead letter (10 MB)")
         add("--summary", help="write what happened as JSON to this file, local or gs://")
-        add("--local", action="store_true", help="use servers on this machine in place of Google's")
+        add("--local", **FLAG, help="use servers on this machine in place of Google's")
         add("--local_dir", default=".local", help="where their data is (default .local)")
 
 
@@ -49,15 +61,19 @@ class StreamOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse._ActionsContainer) -> None:
         add = parser.add_argument
-        add("--topic", action="append", help="TOPIC=TABLE, repeatable; default: user-events=user_events_streaming")
+        add(
+            "--topic",
+            action="append",
+            help="TOPIC=TABLE, repeatable, or several with commas; default: user-events=user_events_streaming",
+        )
         add("--group_id", help="consumer group whose offsets say what is done; default: shop-pipeline")
-        add("--create_topics", action="store_true", help="make topics that are absent, with 4 partitions each")
+        add("--create_topics", **FLAG, help="make topics that are absent, with 4 partitions each")
         add("--kafka_config", help="file of Java consumer properties: TLS, SASL")
         add(
             "--start_from",
             help="where a new group begins: earliest (default), latest, or timestamp:2026-01-31T12:00:00Z",
         )
-        add("--allow_lost_offsets", action="store_true", help="go on where the broker has removed unread records")
+        add("--allow_lost_offsets", **FLAG, help="go on where the broker has removed unread records")
         add(
             "--dedup_horizon", help="for how long keys are known, 90s, 30m, 24h (default) or 7d; memory: 52 bytes a key"
         )

@@ -22,6 +22,7 @@ from contracts.errors import Misuse
 from contracts.odcs import load, shipped
 from contracts.table import Table
 from pipelines.batch import Batch
+from pipelines.dataflow import check_dataflow, is_dataflow
 from pipelines.options import LOCAL_BUCKET, OperationsOptions
 from transforms.ledger import State
 from transforms.run import Run
@@ -74,6 +75,9 @@ def prepare(options: OperationsOptions, project: str | None, log: Callable[[str]
     local = bool(options.local)
     _check_required(options, project)
     assert project is not None
+    check_dataflow(options)
+    if is_dataflow(options) and not str(options.input).startswith("gs://"):
+        raise Misuse(f"--input: Dataflow's workers do not see {options.input}; give a gs:// folder")
     storage, warehouse = Storage(project), Warehouse(project, options.location or "US")
     tables = load_contracts(storage, options.contracts)
     files = _files(options, storage, tables, log)

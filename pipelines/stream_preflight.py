@@ -25,15 +25,14 @@ from connectors.write_streams import WriteStreams
 from contracts.errors import Misuse
 from contracts.table import Table, WriteDisposition
 from pipelines.dataflow import check_dataflow
-from pipelines.options import OperationsOptions, StreamOptions
+from pipelines.options import DEFAULT_GROUP, OperationsOptions, StreamOptions
 from pipelines.preflight import check_names, load_contracts
 from pipelines.stream import Stream
 from transforms.run import Run
 
-__all__ = ["PreparedStream", "prepare_stream", "resolve_starts", "with_buckets"]
+__all__ = ["PreparedStream", "prepare_stream", "resolve_starts", "topics_of", "with_buckets"]
 
 DEFAULT_TOPIC = "user-events=user_events_streaming"
-DEFAULT_GROUP = "shop-pipeline"
 DEFAULT_BUCKETS = 8
 MAX_BUCKETS = 256
 PATIENCE = Patience(300.0)
@@ -79,7 +78,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     horizon = _duration(streams.dedup_horizon or "24h", "--dedup_horizon")
     warehouse = Warehouse(project, ours.location or "US")
     contracts = load_contracts(Storage(project), ours.contracts)
-    topics = _topics(streams.topic or [DEFAULT_TOPIC], contracts)
+    topics = topics_of(streams.topic or [DEFAULT_TOPIC], contracts)
     tables = {name: contracts[name] for name in topics.values()}
     datasets = {name: ours.dataset or table.dataset for name, table in tables.items()}
     group = streams.group_id or DEFAULT_GROUP
@@ -213,9 +212,10 @@ def _check_required(ours: OperationsOptions, streams: StreamOptions, project: st
         )
 
 
-def _topics(given: list[str], contracts: Mapping[str, Table]) -> dict[str, str]:
+def topics_of(given: list[str], contracts: Mapping[str, Table]) -> dict[str, str]:
+    """Table by topic, of --topic's values. Misuse for what cannot be streamed."""
     topics: dict[str, str] = {}
-    for item in given:
+    for item in ",".join(given).split(","):  # a Flex Template passes an option once
         topic, _, table = item.partition("=")
         if not topic or not table:
             raise Misuse(f"--topic is TOPIC=TABLE, not {item!r}")

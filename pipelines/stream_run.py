@@ -27,7 +27,7 @@ from apache_beam.utils.subprocess_server import JavaJarServer, SubprocessServer
 from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LedgerTable
 from pipelines.batch_run import refuse_unless_free
-from pipelines.dataflow import is_dataflow, stream_on_dataflow
+from pipelines.dataflow import dataflow_options, is_dataflow, submit
 from pipelines.options import StreamOptions
 from pipelines.runners import flink_cluster, keep_bundles_whole
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
@@ -111,17 +111,19 @@ def _attempts(
     """Submit the job until it was stopped; why it failed in the end, None where it did not."""
     for restart in range(max_restarts + 1):
         attempt = f"{prepared.stream.destination.run.token}-{restart}"
-        why = _attempt(prepared, options, attempt, watch)
+        why = _attempt(prepared, options, attempt, watch, log)
         if why is None or watch.stopped:
             return why
         log(f"the job failed: {why}" + (f"; restart {restart + 1} of {max_restarts}" if restart < max_restarts else ""))
     return why
 
 
-def _attempt(prepared: PreparedStream, options: PipelineOptions, attempt: str, watch: Watch) -> str | None:
+def _attempt(
+    prepared: PreparedStream, options: PipelineOptions, attempt: str, watch: Watch, log: Callable[[str], None]
+) -> str | None:
     """One execution of the job, to its failure (why) or until it is stopped (None)."""
     with graph_of(prepared, options, attempt) as pipeline:
-        result = pipeline.run()
+        result = submit(pipeline, log)
         try:
             return watch.until_stopped(result, attempt)
         finally:
@@ -135,7 +137,7 @@ def streaming_options(options: PipelineOptions) -> None:
     # Beam walks every cached state value to know its size, which costs more than the state does.
     options.view_as(WorkerOptions).max_cache_memory_usage_mb = 0
     if is_dataflow(options):
-        stream_on_dataflow(options)
+        dataflow_options(options)
         return
     keep_bundles_whole()
     options.view_as(DebugOptions).add_experiment("disable_prism_server_singleton")  # a failed Prism is not used again

@@ -21,9 +21,7 @@ from connectors.leases import Heartbeat
 from connectors.ledger_table import LedgerTable
 from connectors.stream_ledger import recorded
 from contracts.errors import Misuse
-from pipelines.flink_jobs import FlinkJobs
-from pipelines.jobs import Job, Jobs, JobState, job_name_of
-from pipelines.runners import flink_cluster
+from pipelines.jobs import Job, Jobs, JobState, job_name_of, jobs_of
 from pipelines.stream_preflight import PreparedStream
 from transforms.offsets import Tally
 from transforms.progress import Status
@@ -58,12 +56,17 @@ class Engine:
     @classmethod
     def of(cls, options: PipelineOptions) -> Engine | None:
         """None where the job ends with this process."""
-        master = flink_cluster(options)
-        if master is None:
+        jobs = jobs_of(options)
+        if jobs is None:
             return None
         name = job_name_of(options)
         options.view_as(GoogleCloudOptions).job_name = name
-        return cls(FlinkJobs(master), name, bool(options.view_as(StandardOptions).no_wait_until_finish))
+        return cls(jobs, name, bool(options.view_as(StandardOptions).no_wait_until_finish))
+
+    def reason(self, of_beam: str) -> str:
+        """Why a job has failed. Of a job on Dataflow that it has not waited for Beam says None: the engine knows."""
+        job = self.jobs.find(self.name) if of_beam == "None" else None
+        return job.detail if job else of_beam
 
     def refuse_unless_new(self) -> None:
         """Misuse where a job of that name runs."""
@@ -110,9 +113,9 @@ class Watch:
             if self._heartbeat.lost.is_set():
                 return "another run has taken the lease"
             if why := _failure(result):
-                return why
+                return self._engine.reason(why) if self._engine else why
             asked = self._stop.asked.wait(POLL_SECONDS)
-            if self._engine and (asked or self._engine.leave_at_once):
+            if self._engine and (asked or self._engine.leave_at_once or _replaced(result)):
                 if self._leave(self._engine, asked):
                     return None
             elif asked or self._idle():
@@ -206,6 +209,11 @@ def _failure(result: PipelineResult) -> str | None:
         logger.debug("the job failed", exc_info=True)
         return _cause(str(error))
     return f"the job ended by itself ({state})"
+
+
+def _replaced(result: PipelineResult) -> bool:
+    """Whether another job has taken its place: `stream update`."""
+    return bool(result.state == PipelineState.UPDATED)
 
 
 def _cause(message: str) -> str:

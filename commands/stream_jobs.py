@@ -1,0 +1,116 @@
+"""`stream status | drain | cancel | update`: a stream's job that runs on its engine without its launcher."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from apache_beam.options.pipeline_options import KafkaStreamsRunnerOptions, PipelineOptions, StandardOptions
+
+from commands.session import interruptible, log, output, quiet
+from contracts.errors import Misuse
+from pipelines.job_status import job_status, status_lines
+from pipelines.jobs import Job, Jobs, JobState, job_name_of, jobs_of
+from pipelines.options import PipelineArguments, beam_arguments, check_known
+from pipelines.stream_replace import replace_stream
+
+__all__ = ["ACTIONS", "run"]
+
+POLL_SECONDS = 2.0
+TELL_SECONDS = 30.0
+ACTIONS = {
+    "status": "how it is, the group's lag, who holds the lease, the ledger's last line; exit code 1 unless it runs",
+    "drain": "let it write what it has read, end it, and wait until it has ended",
+    "cancel": "end it at once, and wait until it has ended: the next start reads again what was in flight",
+    "update": "put one of this version of the code in its place, on engines that can (Dataflow)",
+}
+EXAMPLE = (
+    "--runner DataflowRunner --project P --region europe-west1 --location EU \\\n"
+    "      --bootstrap_servers HOST:9092 --group_id shop"
+)
+
+
+def run(action: str, argv: list[str]) -> int:
+    """Run the command; its exit code."""
+    own = argparse.ArgumentParser(
+        prog=f"launcher.py stream {action}",
+        usage=f"launcher.py stream {action} OPTIONS OF THE STREAM" + (" [--format json]" * (action == "status")),
+        description=f"Of a stream's job on Dataflow or Flink: {ACTIONS[action]}. The options are those that the"
+        " stream was started with; --job_name, or else the group, names the job.",
+        epilog=f"examples:\n  python launcher.py stream {action} {EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if action == "status":
+        own.add_argument("--format", choices=["text", "json"], default="text", help="for a person, or for a program")
+    arguments, argv = own.parse_known_args(argv)
+    parser = PipelineArguments(prog=own.prog, conflict_handler="resolve", allow_abbrev=False)
+    beam_arguments(parser)
+    check_known(argv, parser)
+    interruptible()
+    options = PipelineOptions(argv)
+    options.view_as(StandardOptions).streaming = True
+    quiet()
+    given = any(argument.startswith("--bootstrap_servers") for argument in argv)
+    servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
+    jobs, name = jobs_of(options), job_name_of(options)
+    if jobs is None:
+        runner = options.view_as(StandardOptions).runner
+        raise Misuse(f"a stream on {runner or 'no --runner'} ends with its launcher: stop it there, with Ctrl-C")
+    job = jobs.find(name)
+    if action == "status":
+        return _tell(job_status(options, servers, job), arguments.format)
+    if job is None or job.state.ended:
+        raise Misuse(f"no job {name} runs" + (f"; the last one ended: {job.detail}" if job else ""))
+    if action == "update":
+        return _update(options, servers, jobs, job)
+    return _end(action, jobs, job)
+
+
+def _tell(found: dict[str, Any], form: str) -> int:
+    if form == "json":
+        print(json.dumps(found, indent=2, default=str))
+    else:
+        for line in status_lines(found):
+            output.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0 if found["job"] and found["job"]["state"] is JobState.RUNNING else 1
+
+
+def _end(action: str, jobs: Jobs, job: Job) -> int:
+    (jobs.drain if action == "drain" else jobs.cancel)(job)
+    try:
+        ended = _wait(jobs, job, lambda now: now.state.ended)
+    except KeyboardInterrupt:
+        log(f"job {job.name} goes on ending without being watched")
+        return 1
+    return 0 if ended.state is JobState.DONE else 1
+
+
+def _update(options: PipelineOptions, servers: str | None, jobs: Jobs, job: Job) -> int:
+    if not jobs.replaces:
+        runner = options.view_as(StandardOptions).runner
+        raise Misuse(f"{runner} puts no job in the place of another: drain it, and start it again")
+    new = replace_stream(options, servers, job, log)
+    placed = Job(new, job.name, JobState.STARTING, "submitted", None, None)
+    placed = _wait(jobs, placed, lambda now: now.state.ended or now.state is JobState.RUNNING)
+    if placed.state is not JobState.RUNNING:
+        log(f"job {new} did not take the place of {job.id}, which is {jobs.refresh(job).detail}")
+        return 1
+    log(f"job {new} has taken the place of {job.id}")
+    return 0
+
+
+def _wait(jobs: Jobs, job: Job, done: Callable[[Job], bool]) -> Job:
+    """Look at the job until that is so, telling what changes, and now and then that nothing does."""
+    began = told = time.monotonic()
+    detail = job.detail
+    while not done(job):
+        time.sleep(POLL_SECONDS)
+        job = jobs.refresh(job)
+        now = time.monotonic()
+        if job.detail != detail or now - told > TELL_SECONDS:
+            detail, told = job.detail, now
+            log(f"{now - began:.0f} s: job {job.name} ({job.id}) is {job.state} ({job.detail})")
+    return job

@@ -1,0 +1,95 @@
+"""The package that Dataflow's workers install: built as Beam builds it, installed where nothing of the checkout is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from apache_beam.runners.portability.stager import Stager
+
+from contracts.odcs import shipped
+
+ROOT = Path(__file__).parent.parent
+EVENT = {"event_id": "e", "customer_id": "c", "event_type": "search", "event_timestamp": "2026-03-01T12:00:00Z"}
+SALE = {"transaction_id": "t", "customer_id": "c", "product_id": "p", "quantity": 2, "unit_price": 1.5, "discount": 0.1}
+RECORDS = {
+    "customers": {"customer_id": "c", "email": "c@example.com", "first_name": "A"},
+    "products": {"product_id": "p", "name": "n", "price": 2, "cost": 1.5},
+    "transactions": SALE,
+    "transactions_streaming": SALE,
+    "user_events": EVENT,
+    "user_events_streaming": EVENT,
+}
+DERIVED = {
+    "customers": ("full_name", "A"), "products": ("profit_margin", "0.500000000"),
+    "transactions": ("total_paid", "2.700000000"), "transactions_streaming": ("total_paid", "2.700000000"),
+    "user_events": ("event_hour", "12"), "user_events_streaming": ("event_hour", "12"),
+}  # fmt: skip
+WORKER = """
+import importlib, importlib.metadata, json, pkgutil, sys
+installed, packages = sys.argv[1:3]
+sys.path[:0] = [installed]
+sys.path.append(packages)
+names = ["contracts", "transforms", "connectors", "pipelines"]
+for name in names:
+    package = importlib.import_module(name)
+    assert package.__file__.startswith(installed), package.__file__
+    for module in pkgutil.iter_modules(package.__path__, name + "."):
+        importlib.import_module(module.name)
+import datetime, numpy
+from contracts.decode import Block, Decoder, Format
+from contracts.odcs import shipped
+found = {"version": importlib.metadata.version("shop-pipeline")}
+records = json.load(sys.stdin)
+for name, table in shipped().items():
+    decoder = Decoder(table, lambda: datetime.date(2026, 4, 1))
+    done = decoder.decode(Block("s", Format.JSON, [json.dumps(records[name]).encode(), b"{"], numpy.arange(2)))
+    found[name] = [json.loads(json.dumps(done.rows.to_dicts(), default=str)), [r.code.value for r in done.refusals]]
+print(json.dumps(found))
+"""
+"""What a worker does first; -S keeps the checkout's own .pth out, so site-packages is named by hand."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("built")
+    sdist = Stager._build_setup_package(str(ROOT / "setup.py"), str(folder))
+    target = folder / "installed"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
+            *("--no-index", "--no-build-isolation", "--target", str(target), sdist),
+        ],
+        check=True, cwd=folder, timeout=120,
+    )  # fmt: skip
+    return target
+
+
+def test_a_record_of_each_shipped_contract_is_decoded_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    assert set(RECORDS) == set(shipped())
+    packages = sysconfig.get_paths()["purelib"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", WORKER, str(installed), packages],
+        cwd=tmp_path, input=json.dumps(RECORDS), capture_output=True, text=True, timeout=120,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.pop("version")
+    for name, ((row,), refused) in found.items():
+        column, value = DERIVED[name]
+        assert str(row[column]) == value, (name, row)
+        assert refused == ["malformed_json"]
+
+
+def test_the_package_has_every_file_of_the_code_that_is_no_python(installed: Path) -> None:
+    for folder in ("contracts", "local"):
+        wanted = {path.name for path in (ROOT / folder).iterdir() if path.is_file() and path.suffix != ".py"}
+        assert wanted
+        assert wanted <= {path.name for path in (installed / folder).iterdir()}
