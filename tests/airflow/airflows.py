@@ -74,8 +74,8 @@ class Airflow:
 
     def xcom(self, dag: str, run: str, task: str) -> Any:
         """What a task returned."""
-        value = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value")["value"]
-        return json.loads(value) if isinstance(value, str) else value
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?stringify=false"
+        return self.get(path)["value"]
 
 
 @contextmanager
