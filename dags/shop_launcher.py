@@ -1,4 +1,4 @@
-"""What Airflow has to know of launcher.py: how its commands are called, and what its exit codes mean for a retry."""
+"""What the exit codes of launcher.py mean for a retry."""
 
 from __future__ import annotations
 

@@ -41,7 +41,6 @@ class Settings:
     input: str
     """Folder of raw files, local or gs://; {date} in it is the date of the run."""
     batch_schedule: str | None
-    stream_schedule: timedelta | None
     retry_delay: timedelta
 
     @classmethod
@@ -53,7 +52,6 @@ class Settings:
 
         own = CHECKOUT / ".venv" / "bin" / "python"
         bucket = value("BUCKET", "gs://ecommerce-data-lake").rstrip("/")
-        minutes = float(value("STREAM_MINUTES", "10"))
         return cls(
             project=value("PROJECT", os.environ.get("GOOGLE_CLOUD_PROJECT", "")),
             location=value("LOCATION", "US"),
@@ -67,7 +65,6 @@ class Settings:
             runner=value("RUNNER", "DirectRunner"),
             input=value("INPUT", f"{bucket}/raw/{{date}}"),
             batch_schedule=value("BATCH_SCHEDULE", "@daily") or None,
-            stream_schedule=timedelta(minutes=minutes) if minutes else None,
             retry_delay=timedelta(seconds=float(value("RETRY_SECONDS", "60"))),
         )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from commands.session import STREAM_SERVICES
+from commands.session import SERVICES
 from contracts.errors import Misuse
 from local import services
 from local.processes import Command, Process, ServiceFailed, free_port, tail
@@ -61,7 +61,6 @@ def environment(home: Path, endpoints: services.Endpoints, port: int) -> dict[st
         "SHOP_PYTHON": sys.executable,
         "SHOP_INPUT": str(home / "raw"),
         "SHOP_BATCH_SCHEDULE": "",
-        "SHOP_STREAM_MINUTES": "0",
     }
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", "")])
     return {**wanted, **os.environ, "AIRFLOW_HOME": str(home), "PATH": path}
@@ -162,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     home, port = arguments.home.resolve(), free_port(arguments.port, ())
     try:
-        with services.running(arguments.local_dir, STREAM_SERVICES) as endpoints:
+        with services.running(arguments.local_dir, SERVICES) as endpoints:
             variables = environment(home, endpoints, port)
             print("Airflow is starting, about half a minute", flush=True)
             prepare(home, variables)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -68,9 +67,9 @@ class Airflow:
         return int(self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}")["try_number"])
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> str:
-        """The log of a try of a task, as a person sees it on the page."""
+        """The log of a try of a task, line by line as the page shows it."""
         found = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?full_content=true")
-        return json.dumps(found["content"], ensure_ascii=False)
+        return "\n".join(str(line["event"]) for line in found["content"])
 
     def xcom(self, dag: str, run: str, task: str) -> Any:
         """What a task returned."""
