@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def parts(home: Path, variables: Mapping[str, str], port: int) -> Iterator[dict[
             end(started.values())
 
 
-def end(processes: Sequence[Process] | Iterator[Process]) -> None:
+def end(processes: Iterable[Process]) -> None:
     """SIGTERM to them and to all that they have started, whatever group or session it is in; SIGKILL to what stays."""
     family: list[psutil.Process] = []
     for process in processes:

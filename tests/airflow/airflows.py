@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -67,9 +68,10 @@ class Airflow:
         return int(self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}")["try_number"])
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> str:
-        """The log of a try of a task, line by line as the page shows it."""
+        """The log of a try of a task: its lines, then the same with the details that a page unfolds, as JSON."""
         found = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?full_content=true")
-        return "\n".join(str(line["event"]) for line in found["content"])
+        lines = [str(line["event"]) for line in found["content"]]
+        return "\n".join([*lines, json.dumps(found["content"], ensure_ascii=False)])
 
     def xcom(self, dag: str, run: str, task: str) -> Any:
         """What a task returned."""
