@@ -42,6 +42,14 @@ demo: install ## from nothing to a filled warehouse on this machine, in minutes
 test: install ## every test, the ones with real servers included
 	@$(BIN)/python -m pytest
 
+.PHONY: airflow-install
+airflow-install: install ## make .airflow/venv, the Airflow that `make airflow` and the tests use
+	@tools/install_airflow.sh $(BIN)/python
+
+.PHONY: airflow
+airflow: airflow-install ## Airflow on this machine beside the local cloud, with the DAGs, until Ctrl-C
+	@$(BIN)/python -m tools.airflow
+
 .PHONY: soak
 soak: install ## a stream that is killed 50 times while 500,000 events flow: an hour or more
 	@$(BIN)/python -m pytest -m soak
@@ -70,9 +78,12 @@ lock: install ## renew requirements.lock from pyproject.toml, local/*.lock.toml 
 	@$(BIN)/python -m pip install --quiet uv==0.13.9
 	@$(BIN)/uv --no-cache pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	@$(BIN)/uv --no-cache pip compile deploy/airflow/requirements.in --overrides deploy/airflow/overrides.txt --universal \
+		--python-version 3.11 --generate-hashes --custom-compile-command 'make lock' --quiet \
+		--output-file deploy/airflow/requirements.lock
 	@$(BIN)/python -m local.maven
 
 .PHONY: clean
 clean: ## remove what the targets made, the local cloud's data included
 	@[ ! -d .local ] || [ ! -x $(BIN)/python ] || $(BIN)/python launcher.py local down
-	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf .venv .local .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

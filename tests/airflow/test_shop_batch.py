@@ -1,0 +1,176 @@
+"""The batch DAG in a real Airflow: its scheduler, its operator, its log, beside a local cloud."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from google.api_core.exceptions import NotFound
+
+from local import services
+from tests import oracle
+from tests.airflow.airflows import Airflow
+from tests.e2e.clouds import Cloud
+from tools.airflow import ROOT, environment
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+DAG = "shop_batch"
+DATE = "2026-11-23"
+TABLES = ("customers", "products", "transactions", "user_events")
+
+
+def rows_of(cloud: Cloud) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table, lineage included, in one order."""
+    return {name: cloud.rows(f"SELECT * FROM ecommerce_data.{name} ORDER BY _source, _position") for name in TABLES}
+
+
+def kill_launcher(cloud: Cloud) -> None:
+    """SIGKILL to the launcher of the batch that is on its way, once it has pinned its files."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            pinned = cloud.rows("SELECT DISTINCT run_id FROM pipeline_operations.ledger WHERE kind = 'input'")
+        except NotFound:
+            pinned = []
+        for process in psutil.process_iter(["cmdline"]):
+            arguments = process.info["cmdline"] or []
+            if any(f"--run_id={line['run_id']}" in arguments for line in pinned):
+                process.kill()
+                return
+        time.sleep(0.1)
+    raise AssertionError("no launcher has pinned its files")
+
+
+@pytest.fixture(scope="module")
+def first(airflow: Airflow, cloud: Cloud) -> str:
+    """The first run, whose launcher is killed at its first try."""
+    run = airflow.trigger(DAG, {"date": DATE})
+    kill_launcher(cloud)
+    state = airflow.wait(DAG, run)
+    assert state == "success", airflow.tasks(DAG, run)
+    return run
+
+
+def test_the_dags_import_without_a_connection(airflow_venv: Path, tmp_path: Path) -> None:
+    code = (
+        "import json; from airflow.dag_processing.dagbag import DagBag;"
+        f" bag = DagBag({str(ROOT / 'dags')!r});"
+        " print(json.dumps([sorted(bag.dags), bag.import_errors]))"
+    )
+    done = subprocess.run(
+        [str(airflow_venv / "bin" / "python"), "-c", code],
+        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "dags")},
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1]) == [[DAG], {}]
+
+
+def test_the_environment_has_no_beam(airflow_venv: Path) -> None:
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('apache_beam') is not None)"
+    assert subprocess.call([str(airflow_venv / "bin" / "python"), "-c", code]) == 0
+
+
+def test_airflow_reports_no_import_error(airflow: Airflow) -> None:
+    assert airflow.get("importErrors")["import_errors"] == []
+    assert [one["dag_id"] for one in airflow.get("dags")["dags"]] == [DAG]
+
+
+def test_a_try_that_is_killed_is_followed_by_one_that_ends_it(
+    airflow: Airflow, cloud: Cloud, raw: Path, first: str
+) -> None:
+    assert airflow.tries(DAG, first, "batch") == 2
+    assert "return code -9" in airflow.log(DAG, first, "batch", 1)
+    summary, expected = airflow.xcom(DAG, first, "summary"), oracle.expected(raw)
+    found = {name: {key: table[key] for key in table} for name, table in summary["tables"].items()}
+    assert found == {
+        name: {
+            "read": table.read, "written": len(table.rows), "duplicate": table.duplicate,
+            "dead_letter": sum(table.by_code.values()), "dead_letter_by_code": dict(table.by_code),
+        }
+        for name, table in expected.items()
+    }  # fmt: skip
+    assert {name: len(rows) for name, rows in rows_of(cloud).items()} == {n: len(t.rows) for n, t in expected.items()}
+    (run,) = cloud.rows("SELECT DISTINCT run_id FROM pipeline_operations.ledger")
+    assert run["run_id"] == summary["run_id"]
+
+
+def test_the_checks_ask_the_warehouse(airflow: Airflow, cloud: Cloud, first: str) -> None:
+    summary = airflow.xcom(DAG, first, "summary")
+    assert airflow.xcom(DAG, first, "ledger") == sum(table["read"] for table in summary["tables"].values())
+    held = {f"ecommerce_data.{name}": len(rows) for name, rows in rows_of(cloud).items()}
+    assert airflow.xcom(DAG, first, "row_counts") == held
+    assert set(airflow.xcom(DAG, first, "freshness")) == set(TABLES)
+    assert airflow.xcom(DAG, first, "raw_files") == f"gs://ecommerce-data-lake/raw/{DATE}"
+
+
+@pytest.mark.parametrize(
+    ("check", "change", "said"),
+    [
+        ("ledger", {"run_id": "no-such-run"}, "the ledger of no-such-run does not hold"),
+        ("row_counts", {"tables": {name: {"written": 1} for name in TABLES}}, "of the 1 rows that the run has written"),
+    ],
+)
+def test_a_check_fails_where_the_warehouse_differs(
+    airflow_venv: Path, airflow: Airflow, cloud: Cloud, first: str, tmp_path: Path,
+    check: str, change: dict[str, Any], said: str,
+) -> None:  # fmt: skip
+    summary = airflow.xcom(DAG, first, "summary") | change
+    code = f"import json, sys, shop_checks; shop_checks.{check}.function(json.load(sys.stdin))"
+    done = subprocess.run(
+        [str(airflow_venv / "bin" / "python"), "-c", code], input=json.dumps(summary), text=True, capture_output=True,
+        env=environment(tmp_path, services.status(cloud.directory), 0) | {"PYTHONPATH": str(ROOT / "dags")},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_a_second_run_changes_no_row(airflow: Airflow, cloud: Cloud, first: str) -> None:
+    before = rows_of(cloud)
+    run = airflow.trigger(DAG, {"date": DATE})
+    assert airflow.wait(DAG, run) == "success", airflow.tasks(DAG, run)
+    again, summary = airflow.xcom(DAG, run, "summary"), airflow.xcom(DAG, first, "summary")
+    assert again["run_id"] != summary["run_id"]
+    assert {name: table["written"] for name, table in again["tables"].items()} == dict.fromkeys(TABLES, 0)
+    assert {name: table["read"] for name, table in again["tables"].items()} == {
+        name: table["read"] for name, table in summary["tables"].items()
+    }
+    assert rows_of(cloud) == before
+
+
+def test_too_many_dead_letters_fail_the_run_with_the_launchers_code_and_words(
+    airflow: Airflow, cloud: Cloud, first: str, tmp_path: Path
+) -> None:
+    cloud.launch("generate", f"--output={tmp_path}", "--customers=200", "--products=150", "--transactions=200",
+                 "--events=200", "--dirty=0.5")  # fmt: skip
+    before = rows_of(cloud)
+    run = airflow.trigger(DAG, {"input": str(tmp_path), "date": "2026-11-22", "tables": ["orders"]})
+    assert airflow.wait(DAG, run) == "failed"
+    states = airflow.tasks(DAG, run)
+    assert states["batch"] == "failed"
+    assert states["summary"] == "success"
+    assert states["dead_letters"] == "failed"
+    assert states["ledger"] == states["row_counts"] == "upstream_failed"
+    assert airflow.tries(DAG, run, "batch") == 1, "what is final is not tried again"
+    log = airflow.log(DAG, run, "batch")
+    assert "return code 4" in log
+    assert "too many dead letters" in log
+    assert airflow.xcom(DAG, run, "summary")["why"] in " ".join(log.split()), "whatever the width of the page"
+    assert "more dead letters than 10.00%" in airflow.log(DAG, run, "dead_letters")
+    assert "orders was never loaded" in airflow.log(DAG, run, "freshness")
+    assert rows_of(cloud) == before
+
+
+def test_misuse_fails_the_run_with_the_launchers_code_and_words(airflow: Airflow, first: str) -> None:
+    run = airflow.trigger(DAG, {"date": DATE, "options": {"max_record_bites": 1}})
+    assert airflow.wait(DAG, run) == "failed"
+    log = airflow.log(DAG, run, "batch")
+    assert "return code 2" in log
+    assert "unknown option --max_record_bites; did you mean --max_record_bytes?" in log
+    assert airflow.tries(DAG, run, "batch") == 1
+    assert "the log of the task batch says why" in airflow.log(DAG, run, "summary")

@@ -1,0 +1,189 @@
+"""Airflow on this machine, beside the local cloud, until Ctrl-C: `python -m tools.airflow`.
+
+Its parts run as processes of their own, as Airflow's own `standalone` runs them, but on 127.0.0.1 only, and each with
+a log: `<home>/logs/<part>.log`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from commands.session import SERVICES
+from contracts.errors import Misuse
+from local import services
+from local.processes import Command, Process, ServiceFailed, free_port, tail
+from local.watcher import Watcher
+
+__all__ = ["ROOT", "VENV", "environment"]
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".airflow" / "venv"
+BUCKET = "gs://ecommerce-data-lake"
+PARTS = {
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+    "api-server": ["api-server", "--host", "127.0.0.1", "--workers", "1"],
+}
+READY_SECONDS = 180.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.5
+
+
+def environment(home: Path, endpoints: services.Endpoints, port: int) -> dict[str, str]:
+    """What Airflow and the Dags need to know; a variable that is set already stays as it is, but for AIRFLOW_HOME."""
+    wanted = {
+        **endpoints.environment(),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        # No credentials: the local servers ask for none.
+        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(
+            {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "local-project"}}
+        ),
+        "SHOP_BUCKET": BUCKET,
+        "SHOP_PYTHON": sys.executable,
+        "SHOP_INPUT": str(home / "raw"),
+        "SHOP_BATCH_SCHEDULE": "",
+    }
+    path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", "")])
+    return {**wanted, **os.environ, "AIRFLOW_HOME": str(home), "PATH": path}
+
+
+@contextmanager
+def parts(home: Path, variables: Mapping[str, str], port: int) -> Iterator[dict[str, Process]]:
+    """Airflow's processes while the block lasts, and all that they have started ends with them."""
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with Watcher() as watcher:
+        started: dict[str, Process] = {}
+        try:
+            for name, arguments in PARTS.items():
+                ports = ["--port", str(port)] if name == "api-server" else []
+                command = [str(VENV / "bin" / "airflow"), *arguments, *ports]
+                started[name] = watcher.spawn(Command(command, dict(variables), str(home), str(logs / f"{name}.log")))
+            yield started
+        finally:
+            end(started.values())
+
+
+def end(processes: Iterable[Process]) -> None:
+    """SIGTERM to them and to all that they have started, whatever group or session it is in; SIGKILL to what stays."""
+    family: list[psutil.Process] = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.alive:
+                one = psutil.Process(process.pid)
+                family += [*one.children(recursive=True), one]
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(map(runs, family)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for member in filter(runs, family):
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it does anything still: the watcher reaps its dead children only when it is closed."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_ready(home: Path, started: Mapping[str, Process], port: int) -> None:
+    """Return when every part says that it is well. Raises ServiceFailed where one ends, or none of them speaks."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        fail_if_ended(home, started)
+        with suppress(OSError, ValueError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/monitor/health", timeout=5) as answer:
+                health = json.load(answer)
+            if all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor", "triggerer")):
+                return
+        time.sleep(POLL_SECONDS)
+    raise ServiceFailed(f"Airflow was not ready after {READY_SECONDS:g} s; its logs are in {home / 'logs'}")
+
+
+def fail_if_ended(home: Path, started: Mapping[str, Process]) -> None:
+    """ServiceFailed where a part has ended, with the end of its log."""
+    for name, process in started.items():
+        if not process.alive:
+            log = home / "logs" / f"{name}.log"
+            raise ServiceFailed(f"Airflow's {name} has ended; its log is {log}, and ends:\n{tail(log)}")
+
+
+def prepare(home: Path, variables: Mapping[str, str]) -> None:
+    """The metadata database, the bucket, and raw files to try it on."""
+    call([str(VENV / "bin" / "airflow"), "db", "migrate"], variables, home / "logs" / "migrate.log")
+    launcher = [sys.executable, str(ROOT / "launcher.py")]
+    setup = ["setup", "--bucket", BUCKET, "--create_bucket", "--project", "local-project", "--location", "US"]
+    call([*launcher, *setup], variables, home / "logs" / "setup.log")
+    if not (home / "raw").exists():
+        call([*launcher, "generate", "--output", str(home / "raw")], variables, home / "logs" / "generate.log")
+
+
+def call(command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+    """Run a command to its end. ServiceFailed where it fails, with the end of its log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stream:
+        code = subprocess.call(command, env=dict(variables), stdout=stream, stderr=subprocess.STDOUT)
+    if code:
+        raise ServiceFailed(f"{' '.join(command[:3])} failed ({code}); its log is {log}, and ends:\n{tail(log)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it until Ctrl-C; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.airflow", description=__doc__)
+    parser.add_argument("--home", type=Path, default=ROOT / ".airflow", help="its state (default .airflow)")
+    parser.add_argument("--local_dir", type=Path, default=ROOT / ".local", help="the local cloud's (default .local)")
+    parser.add_argument("--port", type=int, default=8080, help="of its page (default 8080, or a free one)")
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    home, port = arguments.home.resolve(), free_port(arguments.port, ())
+    try:
+        with services.running(arguments.local_dir, SERVICES) as endpoints:
+            variables = environment(home, endpoints, port)
+            print("Airflow is starting, about half a minute", flush=True)
+            prepare(home, variables)
+            with parts(home, variables, port) as started:
+                wait_until_ready(home, started, port)
+                print(
+                    f"Airflow is at http://127.0.0.1:{port}\n"
+                    f"  Dags > shop_batch > Trigger: the files of {variables['SHOP_INPUT']} into the local BigQuery\n"
+                    "  then its task summary > XCom: what was read, written and refused\n"
+                    "Ctrl-C ends it, and the local cloud unless that ran before.",
+                    flush=True,
+                )
+                while True:
+                    time.sleep(POLL_SECONDS)
+                    fail_if_ended(home, started)
+    except (ServiceFailed, Misuse) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Airflow has ended", flush=True)
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
