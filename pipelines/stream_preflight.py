@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from connectors.bigquery_append import Destination
 from connectors.bigquery_load import table_spec
 from connectors.clients import write_client
-from connectors.group_offsets import GroupOffsets
+from connectors.group_offsets import GroupOffsets, made_anew, removed_unread
 from connectors.kafka_client import NEW_PARTITIONS, admin, create_topics
 from connectors.kafka_config import KafkaConfig, java_consumer
 from connectors.operations_dataset import ensure_operations
@@ -30,7 +30,16 @@ from pipelines.preflight import check_names, load_contracts
 from pipelines.stream import Stream
 from transforms.run import Run
 
-__all__ = ["PreparedStream", "prepare_stream", "resolve_starts", "with_buckets"]
+__all__ = [
+    "DEFAULT_GROUP",
+    "DEFAULT_TOPIC",
+    "PreparedStream",
+    "check_runner",
+    "prepare_stream",
+    "read_topics",
+    "resolve_starts",
+    "with_buckets",
+]
 
 DEFAULT_TOPIC = "user-events=user_events_streaming"
 DEFAULT_GROUP = "shop-pipeline"
@@ -71,7 +80,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     `servers` are Kafka's bootstrap servers, None where nobody named any.
     """
     ours, streams = options.view_as(OperationsOptions), options.view_as(StreamOptions)
-    _check_runner(options)
+    check_runner(options)
     project = options.view_as(GoogleCloudOptions).project
     _check_required(ours, streams, project, servers)
     check_dataflow(options)
@@ -79,7 +88,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     horizon = _duration(streams.dedup_horizon or "24h", "--dedup_horizon")
     warehouse = Warehouse(project, ours.location or "US")
     contracts = load_contracts(Storage(project), ours.contracts)
-    topics = _topics(streams.topic or [DEFAULT_TOPIC], contracts)
+    topics = read_topics(streams.topic or [DEFAULT_TOPIC], contracts)
     tables = {name: contracts[name] for name in topics.values()}
     datasets = {name: ours.dataset or table.dataset for name, table in tables.items()}
     group = streams.group_id or DEFAULT_GROUP
@@ -140,15 +149,9 @@ def resolve_starts(prepared: PreparedStream, start_from: str | None, log: Callab
         at = committed[source]
         if at is None:
             continue
-        if at > ends[source]:
-            raise Misuse(
-                f"{source} ends at offset {ends[source]}, group {offsets.group} has committed {at}: the topic was made"
-                " anew; give another --group_id, or delete the group"
-            )
-        if at < beginnings[source]:
-            lost = (
-                f"{source}: offsets {at} to {beginnings[source] - 1} were removed by the broker before they were read"
-            )
+        if anew := made_anew(source, at, ends[source], offsets.group):
+            raise Misuse(anew)
+        if lost := removed_unread(source, at, beginnings[source]):
             if not stream.allow_lost:
                 stream.ledger.record_lost(source, at, beginnings[source] - 1)
                 raise Misuse(f"{lost}; --allow_lost_offsets goes on behind them")
@@ -189,7 +192,8 @@ class _Committed:
         return {source: offset or 0 for source, offset in committed.items()}
 
 
-def _check_runner(options: PipelineOptions) -> None:
+def check_runner(options: PipelineOptions) -> None:
+    """Misuse for a runner that reads no topic."""
     runner = options.view_as(StandardOptions).runner
     if runner in (None, "DirectRunner"):
         raise Misuse(f"a stream has no end, and DirectRunner reads nothing without one: take {ENGINES}")
@@ -213,7 +217,8 @@ def _check_required(ours: OperationsOptions, streams: StreamOptions, project: st
         )
 
 
-def _topics(given: list[str], contracts: Mapping[str, Table]) -> dict[str, str]:
+def read_topics(given: list[str], contracts: Mapping[str, Table]) -> dict[str, str]:
+    """The table of each topic, from what `--topic` was given. Misuse where that cannot be."""
     topics: dict[str, str] = {}
     for item in given:
         topic, _, table = item.partition("=")
