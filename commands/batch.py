@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from commands.arguments import LOCAL_PROJECT
 from commands.session import cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
+from operations.metrics import served
 from operations.progress import shown
 from operations.report import print_summary
 from pipelines.batch_run import EXIT_CODES, as_json, run_batch
@@ -31,7 +32,11 @@ def run(argv: list[str]) -> int:
     options = PipelineOptions(argv)
     ours = options.view_as(OperationsOptions)
     directory, runner = Path(ours.local_dir), options.view_as(StandardOptions).runner
-    with cloud(ours.local, directory), engines(ours.local, runner, directory) as added:
+    with (
+        served(ours.metrics_port),
+        cloud(ours.local, directory),
+        engines(ours.local, runner, directory) as added,
+    ):
         if added:
             options = PipelineOptions([*added, *argv])
             ours = options.view_as(OperationsOptions)
