@@ -9,6 +9,7 @@
   python launcher.py produce --input gs://ecommerce-data-lake/raw/user_events.json --topic user-events --local
   python launcher.py setup --bucket gs://B --create_bucket --project P --location EU
   python launcher.py query "SELECT 1" --local
+  python launcher.py doctor --local                              what is wrong here, and how to mend it
   python launcher.py local up | down | status
 
 Exit codes: 0 done, 1 failed, 2 misuse or refused, 3 the ledger does not hold, 4 too many dead letters.
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 from commands.session import log
 from contracts.errors import Misuse
 
-COMMANDS = ("batch", "stream", "demo", "generate", "produce", "setup", "query", "local")
+COMMANDS = ("batch", "stream", "demo", "doctor", "generate", "produce", "setup", "query", "local")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        known = _explained(error)
+        from connectors.clients import explained  # Google's clients are imported by those alone that need them
+
+        known = explained(error)
         if known is None:
             raise
         log(f"error: {known}")
@@ -67,22 +70,6 @@ def _command(argv: list[str]) -> int:
         raise Misuse(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
     command = importlib.import_module(f"commands.{name}")  # Beam is imported by those alone that need it
     return int(command.run(argv))
-
-
-def _explained(error: Exception) -> str | None:
-    """One line for what a user can mend: no credentials, no permission, no connection; None for a defect of ours."""
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import ConnectionError as NoConnection
-
-    if isinstance(error, GoogleAuthError):
-        why = str(error).split(" To set up", 1)[0].rstrip(".")
-        return f"no Google credentials: {why}; gcloud auth application-default login makes some, --local needs none"
-    if isinstance(error, GoogleAPICallError):
-        return f"Google refuses ({error.code}): {' '.join(str(error.message).split())}"
-    if isinstance(error, RetryError | NoConnection):
-        return f"no connection: {str(error).splitlines()[0]}"
-    return None
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -10,6 +10,7 @@ from commands.arguments import LOCAL_PROJECT
 from commands.session import cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
 from contracts.errors import Misuse
+from operations.metrics import served
 from operations.progress import shown
 from operations.report import print_summary
 from pipelines.batch_run import EXIT_CODES, as_json, run_batch
@@ -36,7 +37,11 @@ def run(argv: list[str]) -> int:
     if ours.local and is_dataflow(options):
         raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner DirectRunner")
     directory, runner = Path(ours.local_dir), options.view_as(StandardOptions).runner
-    with cloud(ours.local, directory), engines(ours.local, runner, directory) as added:
+    with (
+        served(ours.metrics_port),
+        cloud(ours.local, directory),
+        engines(ours.local, runner, directory) as added,
+    ):
         if added:
             options = PipelineOptions([*added, *argv])
             ours = options.view_as(OperationsOptions)

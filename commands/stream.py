@@ -17,6 +17,7 @@ from commands.arguments import LOCAL_PROJECT
 from commands.session import SERVICES, STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
 from connectors.storage import Storage
 from contracts.errors import Misuse
+from operations.metrics import StatusGauges, served
 from operations.report import print_summary
 from operations.stream_status import shown
 from pipelines.batch_run import EXIT_CODES, as_json
@@ -50,7 +51,11 @@ def run(argv: list[str]) -> int:
     given = any(argument.startswith("--bootstrap_servers") for argument in argv)
     services = SERVICES if given else STREAM_SERVICES
     directory = Path(ours.local_dir)
-    with cloud(ours.local, directory, services), engines(ours.local, runner, directory) as added:
+    with (
+        served(ours.metrics_port),
+        cloud(ours.local, directory, services),
+        engines(ours.local, runner, directory) as added,
+    ):
         added += stream_defaults(runner, argv)
         if added:
             options = PipelineOptions([*added, "--runner", str(runner), *argv])
@@ -65,7 +70,7 @@ def run(argv: list[str]) -> int:
             write_stream_template(options, servers, log)
             return 0
         with shown(progress, log) as show:
-            found = run_stream(options, servers, log, show)
+            found = run_stream(options, servers, log, StatusGauges(show))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
     print_summary(output, found)

@@ -21,6 +21,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
 from google.rpc import code_pb2, status_pb2
 
 from connectors.patience import Patience
+from transforms.metrics import APPEND_RETRIES, count
 
 __all__ = ["AppendStream", "StreamLost", "finalize"]
 
@@ -111,6 +112,7 @@ class AppendStream:
                 raise StreamLost(message)
             if code not in TRANSIENT:
                 raise exceptions.from_grpc_status(code, message)
+            count(APPEND_RETRIES, 1)
             again(f"append to {self.name}: {message}")
         if self._offset is not None:
             self._offset += batch.num_rows

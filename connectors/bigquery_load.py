@@ -27,6 +27,7 @@ from connectors.warehouse import TableSpec, Warehouse, job_name
 from contracts.schemas import bigquery_schema, quote
 from contracts.table import Table, WriteDisposition
 from transforms.ledger import Balance, LetterFile, Shard, SourceCounts, State
+from transforms.metrics import RECORDS, count
 from transforms.run import Run
 
 __all__ = [
@@ -203,9 +204,12 @@ class Merge(beam.DoFn):
                 jobs.append(str(merge.job_id))
                 affected = 0 if table.disposition is WriteDisposition.REPLACE else merge.num_dml_affected_rows or 0
             written = self._written(dataset, table.name)
+            rows, staged = sum(written.values()), sum(line.staged for line in load.counts.values())
+            count(RECORDS, rows, table.name, "written")
+            count(RECORDS, staged - rows, table.name, "duplicate")  # of rows that the table had
             balanced = _balanced(load, written, affected)
             target.ledger.record_counts(run, LOADED, table.name, load.counts, written)
-        logger.info("%s: %d rows written", table.name, sum(written.values()))
+        logger.info("%s: %d rows written", table.name, rows)
         yield TableDone(
             table.name, tuple(s.uri for s in load.shards), tuple(f.uri for f in load.letters), tuple(jobs), balanced
         )

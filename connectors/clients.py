@@ -10,13 +10,16 @@ import os
 
 import grpc
 from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery, storage
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, BigQueryWriteClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
+from requests.exceptions import ConnectionError as NoConnection
 
-__all__ = ["bigquery_client", "read_client", "storage_client", "write_client"]
+__all__ = ["bigquery_client", "explained", "read_client", "storage_client", "write_client"]
 
 STORAGE_EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
 """HOST:PORT of an emulator of the Storage Read and Write APIs; Google's clients know no variable for it."""
@@ -55,3 +58,15 @@ def read_client() -> BigQueryReadClient:
     if not host:
         return BigQueryReadClient()
     return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host, UNLIMITED)))
+
+
+def explained(error: Exception) -> str | None:
+    """One line for what a user can mend: no credentials, no permission, no connection; None for a defect of ours."""
+    if isinstance(error, GoogleAuthError):
+        why = " ".join(str(error.args[0] if error.args else error).split()).split(" To set up", 1)[0].rstrip(".")
+        return f"no Google credentials: {why}; gcloud auth application-default login makes some, --local needs none"
+    if isinstance(error, GoogleAPICallError):
+        return f"Google refuses ({error.code}): {' '.join(str(error.message).split())}"
+    if isinstance(error, RetryError | NoConnection):
+        return f"no connection: {str(error).splitlines()[0]}"
+    return None

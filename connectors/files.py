@@ -24,6 +24,7 @@ from contracts.decode import Block, Format
 from contracts.records import JsonArray, Lines, Split, Splitter
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode, NotClean, Refusal
 from contracts.table import Table
+from transforms.metrics import BYTES, RECORDS, count
 from transforms.progress import PROGRESS
 
 __all__ = ["BLOCK_BYTES", "FileRange", "InputFile", "belonging", "blocks_of", "csv_header", "ranges", "read_blocks"]
@@ -119,16 +120,19 @@ def read_blocks(storage: Storage, part: FileRange, table: Table, limit: int) -> 
     """The blocks of a range, in order. A record over `limit` bytes is a refusal of its block.
 
     A file that is damaged ends with a block that holds one refusal for the file. FileChanged if the file is
-    no longer the one that was pinned. PROGRESS is told of it.
+    no longer the one that was pinned. PROGRESS and the metrics are told of it.
     """
     reached, end = part.start, part.file.size if part.end is None else part.end
     with storage.open(part.file.uri, part.file.generation) as stream:
         for block in blocks_of(stream, part, table, limit):
             position = max(reached, min(stream.tell(), end))
             PROGRESS.add(bytes=position - reached, records=block.count)
+            count(BYTES, position - reached, table.name)
+            count(RECORDS, block.count, table.name, "read")
             reached = position
             yield block
     PROGRESS.add(bytes=end - reached)
+    count(BYTES, end - reached, table.name)
 
 
 def blocks_of(stream: BinaryIO, part: FileRange, table: Table | None, limit: int) -> Iterator[Block]:

@@ -24,7 +24,7 @@ from connectors.kafka_config import KafkaConfig
 from connectors.kafka_source import topic_partition, uri
 from contracts.errors import Misuse
 
-__all__ = ["GroupOffsets", "PartitionAtBroker"]
+__all__ = ["GroupOffsets", "PartitionAtBroker", "made_anew", "removed_unread"]
 
 POLL_MILLISECONDS = 500
 ANSWER_MILLISECONDS = 10_000
@@ -85,9 +85,10 @@ class GroupOffsets:
 
     def check(self, topics: Iterable[str]) -> None:
         """Misuse where a topic is unknown, or where the group has members: their commits and ours would mix."""
-        client = admin(self._config)
+        client, wanted = admin(self._config), list(topics)
         try:
-            partitions(client, self._config, list(topics))
+            if wanted:
+                partitions(client, self._config, wanted)
             with refusals(self._config):
                 members = _members(client, self.group)
         finally:
@@ -177,6 +178,23 @@ class PartitionAtBroker:
     def next_record(self, offset: int) -> int:
         """The offset of the first record that a reader sees at or after `offset`."""
         return self.offsets.next_record(self.source, offset)
+
+
+def made_anew(source: str, committed: int, end: int, group: str) -> str | None:
+    """What is the matter where a group is past the end of a source, None where it is not."""
+    if committed <= end:
+        return None
+    return (
+        f"{source} ends at offset {end}, group {group} has committed {committed}: the topic was made anew; give another"
+        " --group_id, or delete the group"
+    )
+
+
+def removed_unread(source: str, committed: int, beginning: int) -> str | None:
+    """What is the matter where a source no longer has what a group would read next, None where it has."""
+    if committed >= beginning:
+        return None
+    return f"{source}: offsets {committed} to {beginning - 1} were removed by the broker before they were read"
 
 
 def _members(client: KafkaAdminClient, group: str) -> list[object]:

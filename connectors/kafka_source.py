@@ -16,6 +16,7 @@ from contracts.decode import Block, Format
 from contracts.envelope import envelope_attributes, envelope_of
 from contracts.records import too_large
 from contracts.refusal import ErrorCode, Refusal
+from transforms.metrics import BYTES, count
 
 __all__ = ["Held", "IntoBlocks", "KafkaRecord", "stop_reading", "topic_partition", "uri"]
 
@@ -143,6 +144,7 @@ class IntoBlocks(beam.DoFn):
                     return
                 ends = _read.setdefault(self._attempt, {})
                 ends[block.source] = max(ends.get(block.source, 0), last + 1)
+            count(BYTES, sum(map(len, block.records)), self._topics[topic])
             yield self._topics[topic], block
 
 

@@ -30,6 +30,7 @@ from contracts.decode import HASH, HASH_LOW, POSITION, key_digests
 from contracts.schemas import quote
 from transforms.deduplicate import SOURCE, Fate, decide
 from transforms.key_index import KeyIndex
+from transforms.metrics import BUCKET_TAKES, INDEX_KEYS, count, gauge
 
 __all__ = ["Appended", "Keys", "Lane", "LetterKeys", "RowKeys", "lane_of"]
 
@@ -200,6 +201,7 @@ class Lane:
             self._index.add(fresh if not bad else fresh[np.setdiff1d(np.arange(len(fresh)), list(bad))], now)
             refused |= {int(new[row]): message for row, message in bad.items()}
             if not bad:
+                self._tell_size()
                 break
             # What had the same key as a refused row is no duplicate of anything.
             others = (fates == Fate.DUPLICATE).arg_true()
@@ -234,7 +236,12 @@ class Lane:
         index = KeyIndex(self._horizon)
         index.restore(known, written, datetime.now(UTC))
         self._index, self._stream = index, stream
+        count(BUCKET_TAKES, 1, self._bucket.table, self._bucket.lane)
+        self._tell_size()
         return stream
+
+    def _tell_size(self) -> None:
+        gauge(INDEX_KEYS, len(self._index), self._bucket.table, self._bucket.lane, str(self._bucket.bucket))
 
     def _forget(self) -> None:
         if self._stream:

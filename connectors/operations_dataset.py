@@ -8,7 +8,7 @@ from connectors.ledger_table import CURRENT, LedgerTable, current_query, dead_le
 from connectors.warehouse import Warehouse
 from connectors.write_streams import write_streams_spec
 
-__all__ = ["ensure_operations", "operations_statements"]
+__all__ = ["SPECS", "ensure_operations", "operations_statements"]
 
 SPECS = (ledger_spec, dead_letters_spec, leases_spec, write_streams_spec)
 

@@ -15,6 +15,7 @@ from connectors.clients import write_client
 from connectors.kafka_source import topic_partition
 from connectors.ledger_table import LOST, OFFSETS
 from connectors.patience import Patience
+from transforms.metrics import LOST_OFFSETS, RECORDS, count, count_dead_letters, count_latencies_of
 from transforms.offsets import Line, Tally
 from transforms.run import PIPELINE_VERSION, Run
 
@@ -72,16 +73,22 @@ class StreamLedger:
         with _lock:
             for line in lines:
                 _recorded.setdefault(self._run.run_id, Tally()).add(line.tally)
+        for line in lines:
+            _count(self._table_of(source), line.tally)
 
     def record_lost(self, source: str, first: int, last: int) -> None:
         """Add the line of a range that the broker removed before it was read."""
         self._append(source, LOST, [{"first_offset": first, "last_offset": last}])
+        count(LOST_OFFSETS, last - first + 1)
+
+    def _table_of(self, source: str) -> str:
+        return self._topics[topic_partition(source)[0]]
 
     def _append(self, source: str, kind: str, lines: list[dict[str, Any]]) -> None:
         run = self._run
         common = {
             "run_id": run.run_id, "pipeline": run.pipeline, "kind": kind, "pipeline_version": PIPELINE_VERSION,
-            "table": self._topics[topic_partition(source)[0]], "source": source, "started_at": run.started_at,
+            "table": self._table_of(source), "source": source, "started_at": run.started_at,
             "recorded_at": datetime.now(UTC),
         }  # fmt: skip
         if self._stream is None:
@@ -90,3 +97,11 @@ class StreamLedger:
         refused = self._stream.append(pa.RecordBatch.from_pylist([{**common, **line} for line in lines], LINE))
         if refused:
             raise ValueError(f"BigQuery refuses a line of the ledger: {next(iter(refused.values()))}")
+
+
+def _count(table: str, tally: Tally) -> None:
+    """Tell the metrics of a line that is in the ledger: a record that was read again and is in no line counts once."""
+    for door, number in (("read", tally.read), ("written", tally.written), ("duplicate", tally.duplicate)):
+        count(RECORDS, number, table, door)
+    count_dead_letters(table, tally.dead_letter_by_code)
+    count_latencies_of(table, tally.latency)

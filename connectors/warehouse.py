@@ -16,7 +16,7 @@ from google.cloud import bigquery
 from connectors.clients import bigquery_client
 from contracts.errors import Misuse
 
-__all__ = ["JobFailed", "TableSpec", "Warehouse", "incompatibilities"]
+__all__ = ["JobFailed", "TableSpec", "Warehouse", "incompatibilities", "lacking"]
 
 TRANSIENT = frozenset({"backendError", "internalError", "rateLimitExceeded", "jobBackendError", "jobInternalError"})
 MAX_ATTEMPTS = 5
@@ -66,14 +66,19 @@ class Warehouse:
 
     def ensure_dataset(self, dataset: str) -> None:
         """Make the data set where it is absent; Misuse if it is in another location."""
-        reference = bigquery.DatasetReference(self.project, dataset)
-        try:
-            found = self.client.get_dataset(reference)
-        except NotFound:
-            wanted = bigquery.Dataset(reference)
+        if self.check_dataset(dataset) is None:
+            wanted = bigquery.Dataset(bigquery.DatasetReference(self.project, dataset))
             wanted.location = self.location
-            found = self.client.create_dataset(wanted, exists_ok=True)
+            check_location(self.client.create_dataset(wanted, exists_ok=True), self.location)
+
+    def check_dataset(self, dataset: str) -> bigquery.Dataset | None:
+        """The data set, None where it is absent; Misuse if it is in another location."""
+        try:
+            found = self.client.get_dataset(bigquery.DatasetReference(self.project, dataset))
+        except NotFound:
+            return None
         check_location(found, self.location)
+        return found
 
     def existing(self, dataset: str, name: str) -> bigquery.Table | None:
         """The table as BigQuery has it, None if there is none."""
@@ -100,8 +105,7 @@ class Warehouse:
                 wanted.time_partitioning = bigquery.TimePartitioning(field=spec.partition)
             wanted.clustering_fields = list(spec.clustering) or None
             table = self.client.create_table(wanted, exists_ok=True)
-        names = {field.name.casefold() for field in table.schema}
-        added = [field for field in spec.schema if field.name.casefold() not in names]
+        added = lacking(spec, table)
         if added:
             table.schema = [*table.schema, *map(nullable, added)]
             self.client.update_table(table, ["schema"])
@@ -233,6 +237,12 @@ def check_location(dataset: bigquery.Dataset, location: str) -> None:
             f"data set {dataset.dataset_id} is in {dataset.location}, not in {location}:"
             f" give --location={dataset.location}"
         )
+
+
+def lacking(spec: TableSpec, table: bigquery.Table) -> list[bigquery.SchemaField]:
+    """The columns that the contract has and the table has not: they can be added."""
+    names = {field.name.casefold() for field in table.schema}
+    return [field for field in spec.schema if field.name.casefold() not in names]
 
 
 def nullable(field: bigquery.SchemaField) -> bigquery.SchemaField:

@@ -19,7 +19,7 @@ from apache_beam.version import __version__ as BEAM
 from local.jars import Say, cache_folder, exclusive, say_on_stderr
 from local.processes import ServiceFailed
 
-__all__ = ["prism"]
+__all__ = ["compilers", "present", "prism"]
 
 MODULE = "github.com/apache/beam/sdks/v2"
 WHEEL = "go"
@@ -33,14 +33,11 @@ def prism(say: Say = say_on_stderr) -> Path:
 
     Raises ServiceFailed, in one line, if there is none.
     """
-    if (found := shutil.which("prism")) and _fits(Path(found), say):
-        return Path(found)
+    if found := present(say):
+        return found
     target = cache_folder() / f"prism-{BEAM}"
-    for kept in (target, _fetched_by_beam()):
-        if os.access(kept, os.X_OK):
-            return kept
     with exclusive("prism"):
-        if target.exists() or any(_build(go, target, say) for go in _compilers()):
+        if target.exists() or any(_build(go, target, say) for go in compilers()):
             return target
         say(f"Prism {BEAM}: Beam fetches it")
         try:
@@ -49,6 +46,14 @@ def prism(say: Say = say_on_stderr) -> Path:
             raise ServiceFailed(
                 f"Prism {BEAM} is not on this machine, no Go built it, and Beam cannot fetch it: {error}"
             ) from None
+
+
+def present(say: Say = say_on_stderr) -> Path | None:
+    """The program, if it is on this machine: nothing is built or fetched."""
+    if (found := shutil.which("prism")) and _fits(Path(found), say):
+        return Path(found)
+    kept = (cache_folder() / f"prism-{BEAM}", _fetched_by_beam())
+    return next((path for path in kept if os.access(path, os.X_OK)), None)
 
 
 def version_of(program: Path) -> str | None:
@@ -75,7 +80,8 @@ def _fetched_by_beam() -> Path:
     return Path(PrismJobServer.BIN_CACHE, Path(_address()).stem)
 
 
-def _compilers() -> Iterator[Path]:
+def compilers() -> Iterator[Path]:
+    """Every Go that there is, the machine's own first."""
     if found := shutil.which("go"):
         yield Path(found)
     spec = importlib.util.find_spec(WHEEL)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from transforms.progress import Status
 
-__all__ = ["shown"]
+__all__ = ["Rate", "shown"]
 
 LINE_SECONDS = 10.0
 
@@ -20,7 +20,7 @@ LINE_SECONDS = 10.0
 @contextmanager
 def shown(console: Console, log: Callable[[str], None]) -> Iterator[Callable[[Status], None]]:
     """While the block lasts, what to tell each Status to."""
-    rate = _Rate()
+    rate = Rate()
     if console.is_terminal:
         with Live(console=console, transient=True, refresh_per_second=4) as live:
             yield lambda status: live.update(Text(rate.line(status)))
@@ -36,20 +36,24 @@ def shown(console: Console, log: Callable[[str], None]) -> Iterator[Callable[[St
     yield tell
 
 
-class _Rate:
+class Rate:
     """Records a second, over what passed between two looks that are some seconds apart."""
 
     def __init__(self) -> None:
         self._before = Status(0.0, 0, 0, 0, 0, 0)
         self._rate = 0.0
 
-    def line(self, status: Status) -> str:
-        """What a person wants to know."""
+    def of(self, status: Status) -> float:
+        """Records a second, now that `status` is known."""
         passed = status.seconds - self._before.seconds
         if passed >= 2:
             self._rate = (status.committed - self._before.committed) / passed
             self._before = status
+        return self._rate
+
+    def line(self, status: Status) -> str:
+        """What a person wants to know."""
         return (
-            f"{status.seconds:.0f} s: {self._rate:,.0f} records/s, lag {status.lag:,}, written {status.written:,},"
+            f"{status.seconds:.0f} s: {self.of(status):,.0f} records/s, lag {status.lag:,}, written {status.written:,},"
             f" duplicates {status.duplicate:,}, dead letters {status.dead_letter:,}"
         )

@@ -11,6 +11,7 @@ pinned files -> read blocks -> decode and validate -> deduplicate -> Parquet sha
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from transforms.coders import BucketPart, TableBlock, TableRows
 from transforms.decode import DecodeBlocks
 from transforms.deduplicate import Deduplicate
 from transforms.ledger import Balance, Count, Door, LetterFile, Shard, Source, balance
+from transforms.metrics import count_dead_letters
 from transforms.progress import PROGRESS
 from transforms.run import Run
 
@@ -153,7 +155,9 @@ def _of_the_run(
 
 
 def _told(element: tuple[str, str, Sequence[Refusal]]) -> tuple[str, str, Sequence[Refusal]]:
-    PROGRESS.add(dead_letters=len(element[2]))
+    table, _, refusals = element
+    PROGRESS.add(dead_letters=len(refusals))
+    count_dead_letters(table, Counter(refusal.code.value for refusal in refusals))
     return element
 
 

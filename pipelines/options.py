@@ -51,6 +51,7 @@ class OperationsOptions(PipelineOptions):
         add("--max_dead_letter_ratio", type=float, default=0.2, help="above it no table is loaded (0.2)")
         add("--max_record_bytes", type=int, default=10_000_000, help="a larger record is a dead letter (10 MB)")
         add("--summary", help="write what happened as JSON to this file, local or gs://")
+        add("--metrics_port", type=int, help="serve metrics for Prometheus at http://127.0.0.1:PORT/metrics meanwhile")
         add("--local", **FLAG, help="use servers on this machine in place of Google's")
         add("--local_dir", default=".local", help="where their data is (default .local)")
 

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from connectors.bigquery_append import Destination
 from connectors.bigquery_load import table_spec
 from connectors.clients import write_client
-from connectors.group_offsets import GroupOffsets
+from connectors.group_offsets import GroupOffsets, made_anew, removed_unread
 from connectors.kafka_client import NEW_PARTITIONS, admin, create_topics
 from connectors.kafka_config import KafkaConfig, java_consumer
 from connectors.operations_dataset import ensure_operations
@@ -30,7 +30,15 @@ from pipelines.preflight import check_names, load_contracts
 from pipelines.stream import Stream
 from transforms.run import Run
 
-__all__ = ["PreparedStream", "prepare_stream", "resolve_starts", "topics_of", "with_buckets"]
+__all__ = [
+    "DEFAULT_TOPIC",
+    "PreparedStream",
+    "check_runner",
+    "prepare_stream",
+    "resolve_starts",
+    "topics_of",
+    "with_buckets",
+]
 
 DEFAULT_TOPIC = "user-events=user_events_streaming"
 DEFAULT_BUCKETS = 8
@@ -70,7 +78,7 @@ def prepare_stream(options: PipelineOptions, servers: str | None, log: Callable[
     `servers` are Kafka's bootstrap servers, None where nobody named any.
     """
     ours, streams = options.view_as(OperationsOptions), options.view_as(StreamOptions)
-    _check_runner(options)
+    check_runner(options)
     project = options.view_as(GoogleCloudOptions).project
     _check_required(ours, streams, project, servers)
     check_dataflow(options)
@@ -139,15 +147,9 @@ def resolve_starts(prepared: PreparedStream, start_from: str | None, log: Callab
         at = committed[source]
         if at is None:
             continue
-        if at > ends[source]:
-            raise Misuse(
-                f"{source} ends at offset {ends[source]}, group {offsets.group} has committed {at}: the topic was made"
-                " anew; give another --group_id, or delete the group"
-            )
-        if at < beginnings[source]:
-            lost = (
-                f"{source}: offsets {at} to {beginnings[source] - 1} were removed by the broker before they were read"
-            )
+        if anew := made_anew(source, at, ends[source], offsets.group):
+            raise Misuse(anew)
+        if lost := removed_unread(source, at, beginnings[source]):
             if not stream.allow_lost:
                 stream.ledger.record_lost(source, at, beginnings[source] - 1)
                 raise Misuse(f"{lost}; --allow_lost_offsets goes on behind them")
@@ -188,7 +190,8 @@ class _Committed:
         return {source: offset or 0 for source, offset in committed.items()}
 
 
-def _check_runner(options: PipelineOptions) -> None:
+def check_runner(options: PipelineOptions) -> None:
+    """Misuse for a runner that reads no topic."""
     runner = options.view_as(StandardOptions).runner
     if runner in (None, "DirectRunner"):
         raise Misuse(f"a stream has no end, and DirectRunner reads nothing without one: take {ENGINES}")

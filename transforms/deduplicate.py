@@ -18,6 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from contracts.decode import HASH, HASH_LOW, POSITION
 from contracts.table import Table, WriteDisposition
+from transforms import metrics
 from transforms.coders import BucketPart, from_ipc
 from transforms.ledger import Count, Door
 from transforms.run import Run
@@ -134,6 +135,7 @@ class Deduplicate(beam.DoFn):
         fates = decide(rows, NothingKnown())
         others = rows.filter(fates != Fate.FIRST)
         for source, count in others.group_by(SOURCE).len().sort(SOURCE).iter_rows():
+            metrics.count(metrics.RECORDS, count, name, "duplicate")
             yield TaggedOutput(self.COUNTS, Count(name, source, Door.DUPLICATE, count))
         if self._keep and len(others):
             yield TaggedOutput(self.DUPLICATES, (name, others))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["count_latencies", "quantile"]
+__all__ = ["CLASSES_PER_DOUBLING", "count_latencies", "quantile", "upper_bound"]
 
 CLASSES_PER_DOUBLING = 8
 
@@ -26,5 +26,10 @@ def quantile(counts: Mapping[int, int], share: float) -> float | None:
     for latency_class in sorted(counts):
         passed += counts[latency_class]
         if passed >= wanted:
-            return float(2 ** ((latency_class + 1) / CLASSES_PER_DOUBLING))
+            return upper_bound(latency_class)
     return None
+
+
+def upper_bound(latency_class: int) -> float:
+    """The milliseconds that no latency of a class reaches."""
+    return float(2 ** ((latency_class + 1) / CLASSES_PER_DOUBLING))
