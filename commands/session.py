@@ -21,6 +21,7 @@ __all__ = [
     "engines",
     "failures_explained",
     "interruptible",
+    "local_cluster",
     "log",
     "output",
     "progress",
@@ -60,12 +61,17 @@ def engines(local: bool, runner: str | None, directory: Path) -> Iterator[list[s
         yield []
         return
     from local import engines as of_this_machine
+
+    with failures_explained(), of_this_machine.engines(runner, cluster=local_cluster(directory)) as added:
+        yield added
+
+
+def local_cluster(directory: Path) -> list[str]:
+    """Beam's options for the Flink cluster that runs on this machine, none if there is none."""
     from local import flink_cluster, services
 
     running = {name: found.ports for name, found in services.status(directory).services.items()}
-    cluster = flink_cluster.options(running) if flink_cluster.JOB_MANAGER.name in running else []
-    with failures_explained(), of_this_machine.engines(runner, cluster=cluster) as added:
-        yield added
+    return flink_cluster.options(running) if flink_cluster.JOB_MANAGER.name in running else []
 
 
 @contextmanager

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import KafkaStreamsRunnerOptions, PipelineOptions, StandardOptions
 
-from commands.session import interruptible, log, output, quiet
+from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT
+from commands.session import interruptible, local_cluster, log, output, quiet
 from contracts.errors import Misuse
 from pipelines.job_status import job_status, status_lines
 from pipelines.jobs import Job, Jobs, JobState, job_name_of, jobs_of
-from pipelines.options import PipelineArguments, beam_arguments, check_known
+from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
 from pipelines.stream_replace import replace_stream
 
 __all__ = ["ACTIONS", "run"]
@@ -51,10 +54,13 @@ def run(action: str, argv: list[str]) -> int:
     check_known(argv, parser)
     interruptible()
     options = PipelineOptions(argv)
+    if options.view_as(OperationsOptions).local:
+        options = _on_this_machine(argv)
     options.view_as(StandardOptions).streaming = True
     quiet()
     given = any(argument.startswith("--bootstrap_servers") for argument in argv)
     servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
+    servers = servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     jobs, name = jobs_of(options), job_name_of(options)
     if jobs is None:
         runner = options.view_as(StandardOptions).runner
@@ -67,6 +73,16 @@ def run(action: str, argv: list[str]) -> int:
     if action == "update":
         return _update(options, servers, jobs, job)
     return _end(action, jobs, job)
+
+
+def _on_this_machine(argv: list[str]) -> PipelineOptions:
+    """The options with those of the local cloud, as far as it runs: a job outlives its launcher only if that does."""
+    from local import services
+
+    directory = Path(PipelineOptions(argv).view_as(OperationsOptions).local_dir)
+    os.environ.update(services.status(directory).environment())
+    place = [f"--project={LOCAL_PROJECT}", f"--location={LOCAL_LOCATION}"]
+    return PipelineOptions([*local_cluster(directory), *place, *argv])
 
 
 def _tell(found: dict[str, Any], form: str) -> int:

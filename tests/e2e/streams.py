@@ -213,9 +213,7 @@ class StreamSite:
         self.starts += 1
         summary = self.directory / f"{self.name}-{self.starts}.json"
         command = [
-            *(sys.executable, *self.launcher, "stream", f"--runner={self.runner}", *self._place()),
-            f"--topic={self.topic}=user_events_streaming",
-            *(f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"),
+            *(sys.executable, *self.launcher, "stream", f"--runner={self.runner}", *self._place(), *self.names()),
             *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
         ]
         process = subprocess.Popen(
@@ -223,6 +221,13 @@ class StreamSite:
             env={**os.environ, **self.endpoints.environment(), **self.environment},
         )  # fmt: skip
         return StreamStart(process, summary, self._rows_written())
+
+    def names(self) -> list[str]:
+        """What the stream is told of its topic, group and data sets."""
+        topic = f"--topic={self.topic}=user_events_streaming"
+        return [
+            topic, f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations",
+        ]  # fmt: skip
 
     def _place(self) -> list[str]:
         if self.engines is None:

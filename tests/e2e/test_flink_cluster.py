@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -98,10 +99,13 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
         assert after
         assert feed.sent < 40_000
     idle(stream, feed.sent)
-    jobs.cancel(job)
-    until(lambda: jobs.refresh(job).state is JobState.DONE)
+    cloud, of_the_stream = Cloud(cluster[0]), ("--runner=FlinkRunner", "--local", *stream.names())
+    shown = json.loads(cloud.launch("stream", "status", *of_the_stream, "--format=json").stdout)
+    assert (shown["job"]["id"], shown["job"]["state"]) == (job.id, "running")
+    cloud.launch("stream", "drain", *of_the_stream)
+    cloud.launch("stream", "status", *of_the_stream, code=1)
+    assert jobs.refresh(job).state is JobState.DONE
     stream.check(feed)
-    assert jobs.refresh(job).id == job.id
 
 
 def checkpoints(endpoints: Endpoints, job: Job) -> dict[str, Any]:
