@@ -19,6 +19,7 @@ __all__ = ["LEFT_OUT", "metadata"]
 LEFT_OUT = {
     "local": "Dataflow's workers reach no server of the launcher's machine",
     "local_dir": "goes with local",
+    "metrics_port": "serves what a local run counts; Dataflow shows Beam's metrics itself",
     "summary": "a template's launcher is gone when there is something to sum up; the ledger has it",
     "java_workers": "Flink's",
     "max_restarts": "a template's launcher is gone when the job fails; Dataflow tries again by itself",

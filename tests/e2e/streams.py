@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from local.services import Endpoints
 __all__ = ["Feed", "StreamSite", "StreamStart"]
 
 ROOT = Path(__file__).parents[2]
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 DEFECTS: tuple[tuple[bytes | None, str], ...] = (
     (None, "malformed_json"), (b"", "malformed_json"), (b"\0\0\0\0\x07{}", "malformed_json"), (b"{", "malformed_json"),
     (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "malformed_json"),
@@ -153,14 +155,17 @@ class Feed:
             yield identity.encode(), json.dumps(event).encode(), None
 
 
+def _moment(moment: datetime) -> str:
+    return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f+00:00}'"
+
+
 @dataclass
 class StreamStart:
     """One start of a stream in a process group of its own."""
 
     process: subprocess.Popen[str]
     summary: Path
-    before: int
-    """Rows that the table had."""
+    began: datetime
 
     def kill(self) -> None:
         """SIGKILL to the whole group, if it still runs."""
@@ -212,6 +217,7 @@ class StreamSite:
         """Start the stream."""
         self.starts += 1
         summary = self.directory / f"{self.name}-{self.starts}.json"
+        began = datetime.now(UTC)
         command = [
             *(sys.executable, *self.launcher, "stream", f"--runner={self.runner}", *self._place(), *self.names()),
             *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
@@ -220,7 +226,7 @@ class StreamSite:
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             env={**os.environ, **self.endpoints.environment(), **self.environment},
         )  # fmt: skip
-        return StreamStart(process, summary, self._rows_written())
+        return StreamStart(process, summary, began)
 
     def names(self) -> list[str]:
         """What the stream is told of its topic, group and data sets."""
@@ -244,16 +250,27 @@ class StreamSite:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert start.process.poll() is None, start.process.communicate()[0]
-            if count := self._rows_written() - start.before:
+            if count := self.rows_written(start.began):
                 return count
             time.sleep(0.2)
         raise AssertionError("no row was written")
 
-    def _rows_written(self) -> int:
+    def rows_written(self, since: datetime = EVER) -> int:
+        """Rows by when their worker appended them: an append of a start that was killed may show later."""
         warehouse = Warehouse("local-project", "US")
         if warehouse.existing(self.name, "user_events_streaming") is None:
             return 0
-        return int(self.rows("SELECT COUNT(*) AS n FROM {data}.user_events_streaming")[0]["n"])
+        rows = self.rows(
+            "SELECT COUNT(*) AS n FROM {data}.user_events_streaming WHERE _ingested_at >= " + _moment(since)
+        )
+        return int(rows[0]["n"])
+
+    def wait_until_read(self, records: int, seconds: float = 120) -> None:
+        """Wait until the ledger accounts for so many records."""
+        deadline = time.monotonic() + seconds
+        while self.rows("SELECT SUM(`read`) AS n FROM {operations}.ledger_current")[0]["n"] != records:
+            assert time.monotonic() < deadline, "not all was read"
+            time.sleep(0.5)
 
     def check(self, feed: Feed) -> None:
         """Every valid event once in the table, every refused one once in the dead letters, every offset accounted."""

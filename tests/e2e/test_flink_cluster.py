@@ -80,7 +80,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
         job = jobs.find("stream-outlives")
         assert job is not None
         assert job.state is JobState.RUNNING
-        until(lambda: stream._rows_written() > 0)
+        until(lambda: stream.rows_written() > 0)
         until(lambda: checkpoints(cluster[1], job)["counts"]["completed"] > 0)
         assert feed.sent < 40_000
 
@@ -92,13 +92,13 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
         assert f"job stream-outlives is running already ({job.id})" in said.communicate(timeout=120)[0]
         assert said.returncode == 2
 
-        before = stream._rows_written()
+        before = stream.rows_written()
         kill_a_task_manager_that_works(cluster[1], job)
         until(lambda: checkpoints(cluster[1], job)["counts"]["restored"] > 0)
-        after = until(lambda: jobs.refresh(job).state is JobState.RUNNING and stream._rows_written() > before)
+        after = until(lambda: jobs.refresh(job).state is JobState.RUNNING and stream.rows_written() > before)
         assert after
         assert feed.sent < 40_000
-    idle(stream, feed.sent)
+    stream.wait_until_read(feed.sent)
     cloud, of_the_stream = Cloud(cluster[0]), ("--runner=FlinkRunner", "--local", *stream.names())
     shown = json.loads(cloud.launch("stream", "status", *of_the_stream, "--format=json").stdout)
     assert (shown["job"]["id"], shown["job"]["state"]) == (job.id, "running")
@@ -112,11 +112,6 @@ def checkpoints(endpoints: Endpoints, job: Job) -> dict[str, Any]:
     """What Flink says of a job's checkpoints."""
     found: dict[str, Any] = requests.get(f"{rest(endpoints)}/jobs/{job.id}/checkpoints", timeout=10).json()
     return found
-
-
-def idle(stream: StreamSite, sent: int) -> None:
-    """Wait until the ledger has every record that was sent."""
-    until(lambda: stream.rows("SELECT SUM(`read`) AS n FROM {operations}.ledger_current")[0]["n"] == sent)
 
 
 def kill_a_task_manager_that_works(endpoints: Endpoints, job: Job) -> None:

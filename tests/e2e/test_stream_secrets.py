@@ -121,6 +121,7 @@ def test_a_password_is_nowhere(
     start = site.start()
     try:
         assert site.written_by(start) > 0
+        site.wait_until_read(feed.sent)
         running = marked(MARK, runner)
         places = {"command lines": "\n".join(running.values()).encode(), **engine_pages(running)}
         files = {path: how for folder in searched for path, how in found_in_files(folder, planted.password).items()}
