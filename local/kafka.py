@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.jars import pathing_jar
-from local.java import java
+from local.java import LOGGING, java
 from local.processes import Command, ServiceFailed, tail
 from local.service import HOST, Ports, Service
 
@@ -44,11 +44,6 @@ SETTINGS = {
     "broker.heartbeat.interval.ms": "500",
 }
 HEAP = "-Xmx512m"
-LOGGING = {
-    "org.slf4j.simpleLogger.defaultLogLevel": "warn",
-    "org.slf4j.simpleLogger.showDateTime": "true",
-    "org.slf4j.simpleLogger.dateTimeFormat": "yyyy-MM-dd HH:mm:ss.SSS",
-}
 FORMATTED = "formatted"
 FORMAT_SECONDS = 60.0
 
@@ -67,7 +62,7 @@ def command(directory: Path, ports: Ports, extra: Mapping[str, str] | None = Non
     }
     settings |= extra or {}
     properties.write_text("".join(f"{name}={_escaped(value)}\n" for name, value in settings.items()))
-    flags = [str(java()), *(f"-D{name}={value}" for name, value in LOGGING.items()), "-XX:+UseSerialGC"]
+    flags = [str(java()), *LOGGING, "-XX:+UseSerialGC"]
     path = str(pathing_jar("kafka"))
     if not (folder / FORMATTED).exists():
         _format([*flags, "-XX:TieredStopAtLevel=1", "-cp", path, "kafka.tools.StorageTool"], folder, properties, log)

@@ -62,12 +62,8 @@ class FlinkJobs:
         if state in ("FAILED", "RESTARTING"):
             entries = self._ask("GET", f"/jobs/{job_id}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
             detail += "".join(f": {entry['stacktrace'].splitlines()[0]}" for entry in entries[:1])
-        return Job(job_id, shown["name"], STATES[state], detail, self._version(job_id), f"{self._url}/#/job/{job_id}")
-
-    def _version(self, job_id: str) -> str | None:
-        """Its label pipeline_version, which is one of the options that Beam gives Flink to show."""
-        settings = self._ask("GET", f"/jobs/{job_id}/config").get("execution-config", {}).get("user-config", {})
-        return str(settings) if settings else None
+        # Flink's jobs have no labels, so the version is not known.
+        return Job(job_id, shown["name"], STATES[state], detail, None, f"{self._url}/#/job/{job_id}")
 
     def _ask(self, method: str, path: str) -> dict[str, Any]:
         try:
