@@ -40,7 +40,7 @@ demo: install ## from nothing to a filled warehouse on this machine, in minutes
 
 .PHONY: test
 test: install ## every test, the ones with real servers included
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --durations=25
 
 .PHONY: airflow-install
 airflow-install: install ## make .airflow/venv, the Airflow that `make airflow` and the tests use

@@ -36,6 +36,8 @@ def run(argv: list[str]) -> int:
     ours = options.view_as(OperationsOptions)
     if ours.local and is_dataflow(options):
         raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner DirectRunner")
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        raise Misuse("--no_wait_until_finish is a stream's: a batch's launcher holds the leases")
     directory, runner = Path(ours.local_dir), options.view_as(StandardOptions).runner
     with (
         served(ours.metrics_port),

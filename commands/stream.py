@@ -18,13 +18,15 @@ from commands.session import SERVICES, STREAM_SERVICES, cloud, engines, interrup
 from connectors.storage import Storage
 from contracts.errors import Misuse
 from operations.metrics import StatusGauges, served
-from operations.report import print_summary
+from operations.report import print_lines, print_summary
 from operations.stream_status import shown
 from pipelines.batch_run import EXIT_CODES, as_json
 from pipelines.dataflow import is_dataflow
 from pipelines.help import pipeline_help
-from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+from pipelines.job_status import status_lines
+from pipelines.options import OperationsOptions, PipelineArguments, StreamOptions, beam_arguments, check_known
 from pipelines.runners import stream_defaults
+from pipelines.stream_ensure import ensure_stream
 from pipelines.stream_run import run_stream
 from pipelines.template import write_stream_template
 from transforms.ledger import State
@@ -69,9 +71,13 @@ def run(argv: list[str]) -> int:
         if options.view_as(GoogleCloudOptions).template_location:
             write_stream_template(options, servers, log)
             return 0
+        run = ensure_stream if options.view_as(StreamOptions).ensure_running else run_stream
         with shown(progress, log) as show:
-            found = run_stream(options, servers, log, StatusGauges(show))
+            found = run(options, servers, log, StatusGauges(show))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
-    print_summary(output, found)
+    if "job" in found:
+        print_lines(output, status_lines(found))
+    else:
+        print_summary(output, found)
     return EXIT_CODES[State(found["state"])]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,14 @@ from apache_beam.options.pipeline_options import KafkaStreamsRunnerOptions, Pipe
 from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT
 from commands.session import interruptible, local_cluster, log, output, quiet
 from contracts.errors import Misuse
+from operations.report import print_lines
 from pipelines.job_status import job_status, status_lines
-from pipelines.jobs import Job, Jobs, JobState, job_name_of, jobs_of
+from pipelines.jobs import Job, Jobs, JobState, follow, job_name_of, jobs_of
 from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
 from pipelines.stream_replace import replace_stream
 
 __all__ = ["ACTIONS", "run"]
 
-POLL_SECONDS = 2.0
-TELL_SECONDS = 30.0
 ACTIONS = {
     "status": "how it is, the group's lag, who holds the lease, the ledger's last line; exit code 1 unless it runs",
     "drain": "let it write what it has read, end it, and wait until it has ended",
@@ -89,15 +86,14 @@ def _tell(found: dict[str, Any], form: str) -> int:
     if form == "json":
         print(json.dumps(found, indent=2, default=str))
     else:
-        for line in status_lines(found):
-            output.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_lines(output, status_lines(found))
     return 0 if found["job"] and found["job"]["state"] is JobState.RUNNING else 1
 
 
 def _end(action: str, jobs: Jobs, job: Job) -> int:
     (jobs.drain if action == "drain" else jobs.cancel)(job)
     try:
-        ended = _wait(jobs, job, lambda now: now.state.ended)
+        ended = follow(jobs, job, lambda now: now.state.ended, log)
     except KeyboardInterrupt:
         log(f"job {job.name} goes on ending without being watched")
         return 1
@@ -108,25 +104,5 @@ def _update(options: PipelineOptions, servers: str | None, jobs: Jobs, job: Job)
     if not jobs.replaces:
         runner = options.view_as(StandardOptions).runner
         raise Misuse(f"{runner} puts no job in the place of another: drain it, and start it again")
-    new = replace_stream(options, servers, job, log)
-    placed = Job(new, job.name, JobState.STARTING, "submitted", None, None)
-    placed = _wait(jobs, placed, lambda now: now.state.ended or now.state is JobState.RUNNING)
-    if placed.state is not JobState.RUNNING:
-        log(f"job {new} did not take the place of {job.id}, which is {jobs.refresh(job).detail}")
-        return 1
-    log(f"job {new} has taken the place of {job.id}")
-    return 0
-
-
-def _wait(jobs: Jobs, job: Job, done: Callable[[Job], bool]) -> Job:
-    """Look at the job until that is so, telling what changes, and now and then that nothing does."""
-    began = told = time.monotonic()
-    detail = job.detail
-    while not done(job):
-        time.sleep(POLL_SECONDS)
-        job = jobs.refresh(job)
-        now = time.monotonic()
-        if job.detail != detail or now - told > TELL_SECONDS:
-            detail, told = job.detail, now
-            log(f"{now - began:.0f} s: job {job.name} ({job.id}) is {job.state} ({job.detail})")
-    return job
+    placed = replace_stream(options, servers, jobs, job, log)
+    return 0 if placed.state is JobState.RUNNING else 1

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import re
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,22 +23,15 @@ from airflow.exceptions import AirflowException
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
 from airflow.sdk import Param, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
-from google.api_core.exceptions import NotFound
 from shop_checks import dead_letters, freshness, ledger, row_counts
 from shop_launcher import FinalExitCodes
 from shop_settings import SETTINGS
+from shop_summary import read_summary, run_name, split, summary_uri
 
 TABLES = ["customers", "products", "transactions", "user_events"]
 DATAFLOW = "DataflowRunner"
 SUMMARY_SECONDS = 300
 """The operator leaves the launcher once Dataflow has the job; it writes the summary soon after the job has ended."""
-
-
-def run_name(run_id: str) -> str:
-    """The launcher's --run_id for a run of this Dag: the same for every try of it, another for another run."""
-    digest = hashlib.blake2b(run_id.encode(), digest_size=4).hexdigest()
-    return f"batch-{re.sub(r'[^A-Za-z0-9_.-]+', '-', run_id)[:80]}-{digest}"
 
 
 def run_date() -> str:
@@ -50,17 +40,6 @@ def run_date() -> str:
     run = context["dag_run"]
     moment: datetime = run.logical_date or run.run_after
     return context["params"]["date"] or f"{moment:%Y-%m-%d}"
-
-
-def summary_uri() -> str:
-    """Where the launcher writes what happened. Tasks share no disk, so it is in the bucket."""
-    return f"{SETTINGS.bucket}/summaries/{run_name(get_current_context()['run_id'])}.json"
-
-
-def split(uri: str) -> tuple[str, str]:
-    """gs://BUCKET/NAME -> (BUCKET, NAME)."""
-    bucket, _, name = uri.removeprefix("gs://").partition("/")
-    return bucket, name
 
 
 @task
@@ -105,8 +84,8 @@ def options(folder: str) -> dict[str, Any]:
         "processed": f"{SETTINGS.bucket}/processed",
         "dead_letters": f"{SETTINGS.bucket}/dead_letters",
         "operations_dataset": SETTINGS.operations_dataset,
-        "run_id": run_name(context["run_id"]),
-        "summary": summary_uri(),
+        "run_id": run_name("batch"),
+        "summary": summary_uri("batch"),
         "max_dead_letter_ratio": params["max_dead_letter_ratio"],
         **({"temp_location": f"{SETTINGS.bucket}/tmp"} if params["runner"] == DATAFLOW else {}),
         **params["options"],
@@ -119,19 +98,8 @@ def summary() -> dict[str, Any]:
 
     The counts of each file are left out, since there may be thousands of files: the ledger has them.
     """
-    uri = summary_uri()
-    bucket, name = split(uri)
-    hook = GCSHook(gcp_conn_id=SETTINGS.connection)
-    waits = SUMMARY_SECONDS if get_current_context()["params"]["runner"] == DATAFLOW else 0
-    deadline = time.monotonic() + waits
-    while True:
-        try:
-            found = json.loads(hook.download(bucket_name=bucket, object_name=name))
-            break
-        except NotFound:
-            if time.monotonic() >= deadline:
-                raise AirflowFailException(f"there is no {uri}: the log of the task batch says why") from None
-            time.sleep(10)
+    uri = summary_uri("batch")
+    found = read_summary(uri, SUMMARY_SECONDS if get_current_context()["params"]["runner"] == DATAFLOW else 0)
     for table in found["tables"].values():
         del table["sources"]
     found["output"] = {"summary": uri, "tables": found["output"]["tables"]}

@@ -6,11 +6,14 @@ the credentials, and a secret of Kafka's is a reference in its properties file.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 __all__ = ["SETTINGS", "Settings"]
 
@@ -41,6 +44,10 @@ class Settings:
     input: str
     """Folder of raw files, local or gs://; {date} in it is the date of the run."""
     batch_schedule: str | None
+    stream_runner: str
+    stream_options: Mapping[str, Any]
+    """The launcher's for the stream, in snake_case: where Kafka and Flink are, topics, group."""
+    stream_schedule: str | None
     retry_delay: timedelta
 
     @classmethod
@@ -65,6 +72,9 @@ class Settings:
             runner=value("RUNNER", "DirectRunner"),
             input=value("INPUT", f"{bucket}/raw/{{date}}"),
             batch_schedule=value("BATCH_SCHEDULE", "@daily") or None,
+            stream_runner=value("STREAM_RUNNER", "FlinkRunner"),
+            stream_options=json.loads(value("STREAM_OPTIONS", "{}")),
+            stream_schedule=value("STREAM_SCHEDULE", "*/10 * * * *") or None,
             retry_delay=timedelta(seconds=float(value("RETRY_SECONDS", "60"))),
         )
 

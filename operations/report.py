@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_rows", "print_summary"]
+__all__ = ["print_lines", "print_rows", "print_summary"]
 
 
 def print_summary(console: Console, found: Mapping[str, Any]) -> None:
@@ -25,6 +25,12 @@ def print_summary(console: Console, found: Mapping[str, Any]) -> None:
     console.print(table)
     if found.get("why"):
         console.print(f"why: {found['why']}", markup=False)
+
+
+def print_lines(console: Console, lines: Iterable[str]) -> None:
+    """Lines as they are, however long."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None:

@@ -26,16 +26,18 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from connectors.storage import Storage, split_uri
 from contracts.errors import Misuse
-from pipelines.jobs import VERSION_LABEL, job_name_of, version_as_label
+from pipelines.jobs import carry_version, job_name_of, version_as_label
 from pipelines.options import OperationsOptions, StreamOptions
 
-__all__ = ["check_dataflow", "dataflow_options", "is_dataflow", "submit", "why_refused"]
+__all__ = ["CREATED", "check_dataflow", "dataflow_options", "is_dataflow", "submit", "why_refused"]
 
 EXACTLY_ONCE, AT_LEAST_ONCE = "streaming_mode_exactly_once", "streaming_mode_at_least_once"
 PLACES = ("temp_location", "staging_location", "template_location")
 JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """Dataflow takes longer ones, but a worker's host name has 63 characters."""
 SUBMITS = "apache_beam.runners.dataflow.internal.apiclient"
+CREATED = "Created job with id: [{}]"
+"""The words by which Airflow's operator finds a job's id."""
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs/{region}/{job}?project={project}"
 
 
@@ -95,7 +97,7 @@ def _check_mode(options: PipelineOptions) -> None:
 
 
 def dataflow_options(options: PipelineOptions) -> None:
-    """Set what a job needs of Dataflow: for a stream its mode and a name of its own, for both the version's label."""
+    """Set what a job needs of Dataflow; of a stream its mode and a name of its own, too."""
     _take_no_credentials_to_an_emulator()
     google, setup = options.view_as(GoogleCloudOptions), options.view_as(SetupOptions)
     if options.view_as(StandardOptions).streaming:
@@ -103,9 +105,8 @@ def dataflow_options(options: PipelineOptions) -> None:
         google.enable_streaming_engine = True
         options.view_as(DebugOptions).add_experiment(EXACTLY_ONCE)
         google.job_name = job_name_of(options)
-    labels = list(google.labels or [])
-    if not any(VERSION_LABEL in label for label in labels):
-        google.labels = [*labels, f"{VERSION_LABEL}={version_as_label()}"]
+    else:  # a stream's version has its contracts in it; see graph_of
+        carry_version(options, version_as_label())
     setup.save_main_session = False  # every step is in a module that the workers have
     if setup.setup_file and not os.path.dirname(setup.setup_file):
         setup.setup_file = os.path.join(".", setup.setup_file)  # Beam changes to the folder that its name has
@@ -114,7 +115,7 @@ def dataflow_options(options: PipelineOptions) -> None:
 def submit(pipeline: beam.Pipeline, log: Callable[[str], None]) -> PipelineResult:
     """Start the job on its runner, or write its graph to --template_location. Misuse where Dataflow refuses it.
 
-    Dataflow's job id is told in the very words that Airflow's operator looks for.
+    Dataflow's job id is told in the words of CREATED.
     """
     options = pipeline.options  # its own copy
     if not is_dataflow(options):
@@ -135,7 +136,7 @@ def submit(pipeline: beam.Pipeline, log: Callable[[str], None]) -> PipelineResul
     finally:
         logging.getLogger(SUBMITS).disabled = False
     if result.has_job:  # a template has none
-        log(f"Created job with id: [{result.job_id()}]")
+        log(CREATED.format(result.job_id()))
         if google.dataflow_endpoint == GoogleCloudOptions.DATAFLOW_ENDPOINT:
             log(CONSOLE.format(region=google.region, job=result.job_id(), project=google.project))
     return cast(PipelineResult, result)

@@ -22,6 +22,7 @@ LEFT_OUT = {
     "metrics_port": "serves what a local run counts; Dataflow shows Beam's metrics itself",
     "summary": "a template's launcher is gone when there is something to sum up; the ledger has it",
     "java_workers": "Flink's",
+    "ensure_running": "a template starts a job each time; gcloud's --update puts one in the place of another",
     "max_restarts": "a template's launcher is gone when the job fails; Dataflow tries again by itself",
     "stop_when_idle": "a template's launcher is gone",
 }

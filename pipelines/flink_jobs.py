@@ -28,7 +28,10 @@ STATES = {
 
 
 class FlinkJobs:
-    """The jobs of one cluster; `master` is --flink_master, HOST:PORT or a URL."""
+    """The jobs of one cluster; `master` is --flink_master, HOST:PORT or a URL.
+
+    A job is NAME@VERSION there (`carry_version`), or NAME where somebody else has submitted it.
+    """
 
     replaces = False
 
@@ -37,7 +40,7 @@ class FlinkJobs:
 
     def find(self, name: str) -> Job | None:
         """The live job of that name, else the one of that name that ended last, None where there was none."""
-        found = [one for one in self._ask("GET", "/jobs/overview")["jobs"] if one["name"] == name]
+        found = [one for one in self._ask("GET", "/jobs/overview")["jobs"] if _name(one) == name]
         live = [one for one in found if not STATES[one["state"]].ended]
         newest = max(live or found, key=lambda one: int(one["start-time"]), default=None)
         return None if newest is None else self._job(newest)
@@ -62,8 +65,8 @@ class FlinkJobs:
         if state in ("FAILED", "RESTARTING"):
             entries = self._ask("GET", f"/jobs/{job_id}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
             detail += "".join(f": {entry['stacktrace'].splitlines()[0]}" for entry in entries[:1])
-        # Flink's jobs have no labels, so the version is not known.
-        return Job(job_id, shown["name"], STATES[state], detail, None, f"{self._url}/#/job/{job_id}")
+        version = shown["name"].partition("@")[2] or None
+        return Job(job_id, _name(shown), STATES[state], detail, version, f"{self._url}/#/job/{job_id}")
 
     def _ask(self, method: str, path: str) -> dict[str, Any]:
         try:
@@ -74,3 +77,7 @@ class FlinkJobs:
             raise Misuse(f"--flink_master: {self._url} answers {answer.status_code} to {path}")
         found: dict[str, Any] = answer.json() if answer.content else {}
         return found
+
+
+def _name(shown: dict[str, Any]) -> str:
+    return str(shown["name"].partition("@")[0])

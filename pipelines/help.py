@@ -26,7 +26,7 @@ PIPELINES = {
       what is in the local Kafka's topics, on this machine
   python launcher.py stream --runner FlinkRunner --flink_master HOST:8081 --project P --location EU \\
       --bootstrap_servers HOST:9092 --topic clicks=user_events_streaming --group_id shop
-      on a Flink cluster
+      on a Flink cluster; with --ensure_running: unless it runs there already
   python launcher.py stream --runner DataflowRunner --project P --region europe-west1 --location EU \\
       --bootstrap_servers HOST:9092 --temp_location gs://B/tmp --setup_file ./setup.py \\
       --template_location gs://B/templates/stream
@@ -52,6 +52,7 @@ BEAM_OPTIONS = {
     "--job_endpoint": "PortableRunner: host:port of the job service",
     "--environment_type": "portable runners: where the Python workers run, LOOPBACK for this process",
     "--job_name": "the job's name with the runner",
+    "--no_wait_until_finish": "streams on Dataflow or a Flink cluster: leave the job as soon as it runs",
     "--labels": "key=value for the runner's own bookkeeping; may be repeated",
 }
 """Of Beam's options those that matter here."""

@@ -14,7 +14,7 @@ from connectors.ledger_table import LedgerTable
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
-from pipelines.jobs import Job, version_as_label
+from pipelines.jobs import Job, stream_version
 from pipelines.options import DEFAULT_GROUP, OperationsOptions, StreamOptions
 from pipelines.preflight import load_contracts
 from pipelines.stream_preflight import DEFAULT_TOPIC, topics_of
@@ -33,14 +33,15 @@ def job_status(options: PipelineOptions, servers: str | None, job: Job | None) -
     group = streams.group_id or DEFAULT_GROUP
     project = options.view_as(GoogleCloudOptions).project
     config = KafkaConfig.load(servers, streams.kafka_config, Storage(project).read)
-    topics = topics_of(streams.topic or [DEFAULT_TOPIC], load_contracts(Storage(project), ours.contracts))
+    contracts = load_contracts(Storage(project), ours.contracts)
+    topics = topics_of(streams.topic or [DEFAULT_TOPIC], contracts)
     offsets = GroupOffsets(config, group)
     offsets.check(topics)
     sources = offsets.sources(topics)
     committed, ends = offsets.committed(sources), offsets.ends(sources)
     return {
         "job": job and asdict(job),
-        "launcher_version": version_as_label(),
+        "launcher_version": stream_version({name: contracts[name] for name in topics.values()}),
         "group": group,
         "lag": {source: max(0, ends[source] - (committed[source] or 0)) for source in sources},
         **_recorded(Warehouse(str(project), ours.location or "US"), ours.operations_dataset, group, sources),

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
+from contracts.table import Table
 from pipelines.options import DEFAULT_GROUP, StreamOptions
 from pipelines.runners import flink_cluster
 from transforms.run import PIPELINE_VERSION
 
-__all__ = ["VERSION_LABEL", "Job", "JobState", "Jobs", "job_name_of", "jobs_of", "version_as_label"]
+__all__ = [
+    "VERSION_LABEL",
+    "Job",
+    "JobState",
+    "Jobs",
+    "carry_version",
+    "follow",
+    "job_name_of",
+    "jobs_of",
+    "stream_version",
+    "version_as_label",
+]
 
 VERSION_LABEL = "pipeline_version"
-"""The label of a job whose value is the version of the code that submitted it."""
+"""The label of a job whose value is its version."""
+POLL_SECONDS = 2.0
+TELL_SECONDS = 30.0
 
 
 class JobState(StrEnum):
@@ -46,7 +63,7 @@ class Job:
     detail: str
     """The engine's own word for the state, and its reason where it gives one."""
     version: str | None
-    """Its label `pipeline_version`, None where it carries none."""
+    """What it was submitted as, see `stream_version`; None where it does not carry it."""
     url: str | None
     """A page that shows the job, None where the engine has none."""
 
@@ -82,6 +99,39 @@ def job_name_of(options: PipelineOptions) -> str:
 def version_as_label() -> str:
     """The version of this code as a label may have it: no dots."""
     return re.sub(r"[^a-z0-9_-]", "-", PIPELINE_VERSION.lower())
+
+
+def stream_version(tables: Mapping[str, Table]) -> str:
+    """The version of a stream by these contracts: the code's, and a digest of the contracts. Two jobs of one version do
+    the same with a record."""
+    digest = hashlib.blake2b(repr(sorted(tables.items())).encode(), digest_size=4).hexdigest()
+    return f"{version_as_label()}-{digest}"
+
+
+def carry_version(options: PipelineOptions, version: str) -> None:
+    """Let the job that is submitted with these options show its version, unless the caller has labelled it himself: by
+    a label on Dataflow; behind its name on a Flink cluster, whose jobs have no labels."""
+    google = options.view_as(GoogleCloudOptions)
+    if options.view_as(StandardOptions).runner == "DataflowRunner":
+        labels = list(google.labels or [])
+        if not any(VERSION_LABEL in label for label in labels):
+            google.labels = [*labels, f"{VERSION_LABEL}={version}"]
+    elif flink_cluster(options):
+        google.job_name = f"{google.job_name}@{version}"
+
+
+def follow(jobs: Jobs, job: Job, done: Callable[[Job], bool], log: Callable[[str], None]) -> Job:
+    """Look at the job until that is so, telling what changes, and now and then that nothing does; the job as it is."""
+    began = told = time.monotonic()
+    detail = job.detail
+    while not done(job):
+        time.sleep(POLL_SECONDS)
+        job = jobs.refresh(job)
+        now = time.monotonic()
+        if job.detail != detail or now - told > TELL_SECONDS:
+            detail, told = job.detail, now
+            log(f"{now - began:.0f} s: job {job.name} ({job.id}) is {job.state} ({job.detail})")
+    return job
 
 
 def jobs_of(options: PipelineOptions) -> Jobs | None:

@@ -83,6 +83,10 @@ class StreamOptions(PipelineOptions):
             "--java_workers",
             help="HOST:PORT of the pool that runs Kafka's half of the job beside Flink's task managers",
         )
+        add(
+            "--ensure_running", **FLAG,
+            help="start the job and leave it; leave one that runs as it is, or replace it if it is of another version",
+        )  # fmt: skip
         add("--max_restarts", type=int, default=3, help="how often a job that failed is submitted again")
         add("--stop_when_idle", type=float, help="end when nothing was left to read for so many seconds")
 

@@ -12,7 +12,7 @@ from connectors.leases import Leases
 from connectors.warehouse import Warehouse
 from contracts.errors import Misuse
 from pipelines.dataflow import submit
-from pipelines.jobs import Job, JobState
+from pipelines.jobs import Job, Jobs, JobState, follow
 from pipelines.options import DEFAULT_GROUP, OperationsOptions, StreamOptions
 from pipelines.preflight import refuse_held
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
@@ -21,8 +21,11 @@ from pipelines.stream_run import graph_of, streaming_options
 __all__ = ["replace_stream"]
 
 
-def replace_stream(options: PipelineOptions, servers: str | None, job: Job, log: Callable[[str], None]) -> str:
-    """Submit the stream under the name of `job`, to take its place; the id of the new job.
+def replace_stream(
+    options: PipelineOptions, servers: str | None, jobs: Jobs, job: Job, log: Callable[[str], None]
+) -> Job:
+    """Submit the stream under the name of `job`, to take its place, and wait until it runs; the new job, which may have
+    ended in place of that.
 
     It goes on under the run and the leases of the old one, which works on until the engine has put the new one in its
     place. Misuse for what is refused: nothing is replaced then.
@@ -43,8 +46,14 @@ def replace_stream(options: PipelineOptions, servers: str | None, job: Job, log:
     prepared = with_buckets(prepared, None)
     resolve_starts(prepared, streams.start_from, log)
     with graph_of(prepared, options, prepared.stream.destination.run.token) as pipeline:
-        placed: Any = submit(pipeline, log)
-        return str(placed.job_id())
+        submitted: Any = submit(pipeline, log)
+        new = Job(str(submitted.job_id()), job.name, JobState.STARTING, "submitted", None, None)
+        new = follow(jobs, new, lambda now: now.state.ended or now.state is JobState.RUNNING, log)
+    if new.state is JobState.RUNNING:
+        log(f"job {new.id} has taken the place of {job.id}")
+    else:
+        log(f"job {new.id} did not take the place of {job.id}, which is {jobs.refresh(job).detail}")
+    return new
 
 
 def _holding(prepared: PreparedStream, leases: Leases, token: str | None) -> PreparedStream:

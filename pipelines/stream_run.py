@@ -28,6 +28,7 @@ from connectors.leases import Heartbeat, Leases
 from connectors.ledger_table import LedgerTable
 from pipelines.batch_run import refuse_unless_free
 from pipelines.dataflow import dataflow_options, is_dataflow, submit
+from pipelines.jobs import carry_version, stream_version
 from pipelines.options import StreamOptions
 from pipelines.runners import flink_cluster, keep_bundles_whole
 from pipelines.stream_preflight import PreparedStream, prepare_stream, resolve_starts, with_buckets
@@ -101,6 +102,7 @@ def graph_of(prepared: PreparedStream, options: PipelineOptions, attempt: str) -
     services = options.view_as(CrossLanguageOptions).beam_services
     with JavaJarServer.beam_services(services), SubprocessServer.cache_subprocesses():
         pipeline = beam.Pipeline(options=options)
+        carry_version(pipeline.options, stream_version(prepared.stream.destination.tables))
         replace(prepared.stream, attempt=attempt).build(pipeline)
         yield pipeline
 

@@ -74,7 +74,7 @@ class Engine:
         if job and not job.state.ended:
             raise Misuse(
                 f"job {self.name} is {job.state} already ({job.id}); launcher.py stream drain ends it,"
-                " --job_name names another"
+                " --ensure_running leaves or replaces it, --job_name names another"
             )
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import psutil
 
-from commands.session import SERVICES
+from commands.local import FLINK_SERVICES
+from commands.session import STREAM_SERVICES
 from contracts.errors import Misuse
 from local import services
 from local.processes import Command, Process, ServiceFailed, free_port, tail
@@ -31,6 +32,7 @@ __all__ = ["ROOT", "VENV", "environment"]
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".airflow" / "venv"
 BUCKET = "gs://ecommerce-data-lake"
+TOPIC = "user-events"
 PARTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
@@ -61,6 +63,10 @@ def environment(home: Path, endpoints: services.Endpoints, port: int) -> dict[st
         "SHOP_PYTHON": sys.executable,
         "SHOP_INPUT": str(home / "raw"),
         "SHOP_BATCH_SCHEDULE": "",
+        "SHOP_STREAM_SCHEDULE": "",
+        "SHOP_STREAM_OPTIONS": json.dumps(
+            {"local": True, "local_dir": str(endpoints.directory), "create_topics": True}
+        ),
     }
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", "")])
     return {**wanted, **os.environ, "AIRFLOW_HOME": str(home), "PATH": path}
@@ -133,13 +139,16 @@ def fail_if_ended(home: Path, started: Mapping[str, Process]) -> None:
 
 
 def prepare(home: Path, variables: Mapping[str, str]) -> None:
-    """The metadata database, the bucket, and raw files to try it on."""
+    """The metadata database, the bucket, and raw files and events to try it on."""
     call([str(VENV / "bin" / "airflow"), "db", "migrate"], variables, home / "logs" / "migrate.log")
     launcher = [sys.executable, str(ROOT / "launcher.py")]
     setup = ["setup", "--bucket", BUCKET, "--create_bucket", "--project", "local-project", "--location", "US"]
     call([*launcher, *setup], variables, home / "logs" / "setup.log")
     if not (home / "raw").exists():
         call([*launcher, "generate", "--output", str(home / "raw")], variables, home / "logs" / "generate.log")
+        produce = ["produce", "--input", str(home / "raw" / "user_events.json"), "--topic", TOPIC, "--create_topics"]
+        kafka = ["--bootstrap_servers", variables["KAFKA_BOOTSTRAP_SERVERS"]]
+        call([*launcher, *produce, *kafka], variables, home / "logs" / "produce.log")
 
 
 def call(command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
@@ -161,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     home, port = arguments.home.resolve(), free_port(arguments.port, ())
     try:
-        with services.running(arguments.local_dir, SERVICES) as endpoints:
+        with services.running(arguments.local_dir, (*STREAM_SERVICES, *FLINK_SERVICES)) as endpoints:
             variables = environment(home, endpoints, port)
             print("Airflow is starting, about half a minute", flush=True)
             prepare(home, variables)
@@ -171,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"Airflow is at http://127.0.0.1:{port}\n"
                     f"  Dags > shop_batch > Trigger: the files of {variables['SHOP_INPUT']} into the local BigQuery\n"
                     "  then its task summary > XCom: what was read, written and refused\n"
+                    "  Dags > shop_stream > Trigger: the local Kafka's user-events, on the local Flink\n"
                     "Ctrl-C ends it, and the local cloud unless that ran before.",
                     flush=True,
                 )

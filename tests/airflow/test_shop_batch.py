@@ -67,7 +67,7 @@ def test_the_dags_import_without_a_connection(airflow_venv: Path, tmp_path: Path
         env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "dags")},
         text=True, capture_output=True, check=True,
     )  # fmt: skip
-    assert json.loads(done.stdout.splitlines()[-1]) == [[DAG], {}]
+    assert json.loads(done.stdout.splitlines()[-1]) == [[DAG, "shop_stream"], {}]
 
 
 def test_the_environment_has_no_beam(airflow_venv: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_environment_has_no_beam(airflow_venv: Path) -> None:
 
 def test_airflow_reports_no_import_error(airflow: Airflow) -> None:
     assert airflow.get("importErrors")["import_errors"] == []
-    assert [one["dag_id"] for one in airflow.get("dags")["dags"]] == [DAG]
+    assert [one["dag_id"] for one in airflow.get("dags")["dags"]] == [DAG, "shop_stream"]
 
 
 def test_a_try_that_is_killed_is_followed_by_one_that_ends_it(
@@ -173,4 +173,4 @@ def test_misuse_fails_the_run_with_the_launchers_code_and_words(airflow: Airflow
     assert "return code 2" in log
     assert "unknown option --max_record_bites; did you mean --max_record_bytes?" in log
     assert airflow.tries(DAG, run, "batch") == 1
-    assert "the log of the task batch says why" in airflow.log(DAG, run, "summary")
+    assert "the log of the launcher's task says why" in airflow.log(DAG, run, "summary")

@@ -17,9 +17,10 @@ from google.cloud.dataflow_v1beta3 import JobState
 
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
+from contracts.odcs import shipped
 from local.engines import engines
 from local.services import Endpoints
-from pipelines.jobs import version_as_label
+from pipelines.jobs import stream_version
 from tests.dataflow_service import DataflowService, dataflow_service
 from tests.e2e.clouds import ROOT
 from tests.e2e.graphs import Graph, prism
@@ -28,6 +29,8 @@ from tests.e2e.streams import Feed
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 BUCKET = "gs://shop-jobs"
+TABLE = "user_events_streaming"
+VERSION = stream_version({TABLE: shipped()[TABLE]})
 FLEET = (
     "--machine_type=n2-standard-2", "--num_workers=1", "--max_num_workers=3", "--disk_size_gb=40",
     "--autoscaling_algorithm=THROUGHPUT_BASED",
@@ -113,7 +116,7 @@ def test_a_stream_from_its_start_to_its_end(place: Place) -> None:
     job = service.job("stream-life")
     assert f"Created job with id: [{job.id}]" in started.stderr
     assert job.type_ == dataflow.JobType.JOB_TYPE_STREAMING
-    assert dict(job.labels) == {"team": "shop", "pipeline_version": version_as_label()}
+    assert dict(job.labels) == {"team": "shop", "pipeline_version": VERSION}
     (pool,) = job.environment.worker_pools
     assert (pool.machine_type, pool.num_workers, pool.disk_size_gb) == ("n2-standard-2", 1, 40)
     assert pool.autoscaling_settings.max_num_workers == 3
@@ -131,7 +134,7 @@ def test_a_stream_from_its_start_to_its_end(place: Place) -> None:
     found = place.status("life", code=0)
     assert (found["job"]["id"], found["job"]["state"]) == (job.id, "running")
     assert found["job"]["detail"] == "JOB_STATE_RUNNING"
-    assert found["job"]["version"] == found["launcher_version"] == version_as_label()
+    assert found["job"]["version"] == found["launcher_version"] == VERSION
     assert sum(found["lag"].values()) == 10  # nothing runs here
     assert found["ledger"] is None
     assert found["lease"]["run_id"].startswith("stream-")
@@ -153,6 +156,44 @@ def test_a_stream_from_its_start_to_its_end(place: Place) -> None:
         assert "error: no job stream-life runs; the last one ended: JOB_STATE_DRAINED" in said
 
 
+def test_a_stream_that_is_to_run(place: Place, tmp_path: Path) -> None:
+    """Started where there is none, left where it is of this version, replaced where it is not."""
+    jobs = place.service.jobs
+    before = len(jobs)
+    summary = tmp_path / "summary.json"
+
+    def ensured() -> tuple[str, str]:
+        said = place.stream("ensured", "--ensure_running", f"--summary={summary}").stderr
+        found = json.loads(summary.read_text())
+        assert (found["state"], found["job"]["state"]) == ("running", "running")
+        assert found["job"]["version"] == found["launcher_version"] == VERSION
+        assert f"Created job with id: [{found['job']['id']}]" in said, "so that Airflow's operator knows it"
+        return found["did"], found["job"]["id"]
+
+    did, first = ensured()
+    assert did == "started"
+    assert ensured() == ("left", first)
+    place.service.job("stream-ensured").labels["pipeline_version"] = "0-0-1"
+    did, second = ensured()
+    assert did == "replaced"
+    assert place.service.job("stream-ensured").replace_job_id == first != second
+    place.stream("ensured", "drain")
+    did, third = ensured()
+    assert did == "started"
+    assert len({job.id for job in jobs[before:]}) == 3
+    assert third not in (first, second)
+
+
+def test_a_stream_that_is_to_run_and_cannot(place: Place) -> None:
+    job = place.running("stream-r")
+    said = place.stream("r", "--ensure_running", "--topic=user-events=customers", code=2).stderr
+    assert "error: --topic: a stream appends, and customers's contract says merge" in said
+    assert job.current_state == JobState.JOB_STATE_RUNNING
+    place.service.jobs.remove(job)
+    said = place.stream("r", "--ensure_running", "--runner=PrismRunner", code=2).stderr
+    assert "error: --ensure_running: a stream on PrismRunner ends with its launcher" in said
+
+
 def test_a_job_is_cancelled(place: Place) -> None:
     job = place.running("of-another-name")
     said = place.stream("c", "cancel", "--job_name=of-another-name").stderr
@@ -166,7 +207,7 @@ def test_a_job_of_another_version_that_failed_says_why(place: Place) -> None:
     job.current_state = JobState.JOB_STATE_FAILED
     found = place.stream("f", "status", code=1).stdout
     assert "job      stream-f is failed (JOB_STATE_FAILED: ValueError: no such table), id of-stream-f" in found
-    assert f"version  0-0-1; this launcher is {version_as_label()}" in found
+    assert f"version  0-0-1; this launcher is {VERSION}" in found
     assert "lag      10 records of group f in 4 partitions" in found
 
 

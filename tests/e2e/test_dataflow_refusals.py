@@ -67,6 +67,7 @@ def test_what_dataflow_cannot_run(
         (["--max_num_workers=0"], "--max_num_workers must be at least 1"),
         (["--dataflow_endpoint=http://127.0.0.1:1"], "--dataflow_endpoint: without TLS it must be http://localhost"),
         (["--runner=DirectRunner"], "--template_location is an option of DataflowRunner"),
+        (["--no_wait_until_finish"], "--no_wait_until_finish is a stream's: a batch's launcher holds the leases"),
         (["--local"], "--local: Dataflow's workers reach no server of this machine"),
     ],
 )

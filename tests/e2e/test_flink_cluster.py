@@ -102,6 +102,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
     cloud, of_the_stream = Cloud(cluster[0]), ("--runner=FlinkRunner", "--local", *stream.names())
     shown = json.loads(cloud.launch("stream", "status", *of_the_stream, "--format=json").stdout)
     assert (shown["job"]["id"], shown["job"]["state"]) == (job.id, "running")
+    assert shown["job"]["version"] == shown["launcher_version"]
     cloud.launch("stream", "drain", *of_the_stream)
     cloud.launch("stream", "status", *of_the_stream, code=1)
     assert jobs.refresh(job).state is JobState.DONE

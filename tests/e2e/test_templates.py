@@ -26,9 +26,10 @@ from connectors.kafka_config import KafkaConfig
 from connectors.ledger_table import LedgerTable
 from connectors.storage import Storage
 from connectors.warehouse import Warehouse
+from contracts.odcs import shipped
 from local.engines import engines
 from local.services import Endpoints
-from pipelines.jobs import version_as_label
+from pipelines.jobs import stream_version, version_as_label
 from tests.brokers import LOGIN, sasl_broker
 from tests.e2e.clouds import ROOT, cloud_in
 from tests.e2e.graphs import Graph, Prism, image_of, prism
@@ -173,7 +174,8 @@ def step(graph: Graph, name: str) -> beam_runner_api_pb2.PTransform:
 def test_a_stream(stream: Graph, templates: Templates) -> None:
     assert stream.job["type"] == "JOB_TYPE_STREAMING"
     assert stream.job["name"] == "stream-written"
-    assert stream.job["labels"] == {"pipeline_version": version_as_label()}
+    tables = {"user_events_streaming": shipped()["user_events_streaming"]}
+    assert stream.job["labels"] == {"pipeline_version": stream_version(tables)}
     environment = stream.job["environment"]
     assert environment["experiments"].count("streaming_mode_exactly_once") == 1
     assert {"own", "enable_streaming_engine", "enable_windmill_service"} <= set(environment["experiments"])
