@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -53,6 +53,7 @@ MEMORY = {
 SLOTS = 2
 """Of each task manager: one alone can run a job of parallelism 2."""
 ANSWER_SECONDS = 5.0
+JAVA_WORKER = Path(__file__).with_name("java_worker.sh")
 
 
 def options(ports: Mapping[str, Ports]) -> list[str]:
@@ -115,20 +116,28 @@ def _opens() -> list[str]:
 
 
 def _python_workers(directory: Path, ports: Ports) -> Command:
-    arguments, environment = module_command("apache_beam.runners.worker.worker_pool_main")
     # It starts "python", whichever that is.
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment |= _clients(directory)
-    folder = PYTHON_WORKERS.folder(directory)
-    log = str(PYTHON_WORKERS.log(directory))
-    return Command([*arguments, f"--service_port={ports['pool']}"], environment, str(folder), log)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return _workers(PYTHON_WORKERS, directory, ports, [], {"PATH": path, **_clients(directory)})
 
 
 def _java_workers(directory: Path, ports: Ports) -> Command:
-    """The expansion service as it is for workers: it starts those that it would itself name in a graph."""
-    folder, log = JAVA_WORKERS.folder(directory), str(JAVA_WORKERS.log(directory))
-    arguments = [str(java()), *LOGGING, f"-Xmx{768 * MIB}", "-jar", str(pathing_jar("kafka-io")), str(ports["pool"])]
-    return Command([*arguments, "--alsoStartLoopbackWorker"], {}, str(folder), log)
+    flags = [*LOGGING, f"-Xmx{512 * MIB}", "-XX:+UseSerialGC", *_opens()]
+    environment = {
+        "JAVA": str(java()),
+        "CLASSPATH": str(pathing_jar("kafka-io")),
+        "JDK_JAVA_OPTIONS": " ".join(f"'{flag}'" for flag in flags),
+    }
+    return _workers(JAVA_WORKERS, directory, ports, [f"--container_executable={JAVA_WORKER}"], environment)
+
+
+def _workers(
+    service: Service, directory: Path, ports: Ports, options: Sequence[str], environment: Mapping[str, str]
+) -> Command:
+    """Beam's pool, which starts a process for each worker that a task manager asks for."""
+    arguments, paths = module_command("apache_beam.runners.worker.worker_pool_main")
+    arguments += [f"--service_port={ports['pool']}", *options]
+    return Command(arguments, paths | environment, str(service.folder(directory)), str(service.log(directory)))
 
 
 def _clients(directory: Path) -> dict[str, str]:

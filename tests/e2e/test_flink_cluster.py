@@ -16,6 +16,9 @@ import requests
 
 from commands.local import FLINK_SERVICES
 from commands.session import STREAM_SERVICES
+from connectors.group_offsets import GroupOffsets
+from connectors.kafka_config import KafkaConfig
+from connectors.storage import Storage
 from local import flink_cluster
 from local.services import Endpoints
 from pipelines.flink_jobs import FlinkJobs
@@ -106,6 +109,15 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
     cloud.launch("stream", "drain", *of_the_stream)
     cloud.launch("stream", "status", *of_the_stream, code=1)
     assert jobs.refresh(job).state is JobState.DONE
+    stream.check(feed)
+
+    # Workers remember nothing of an earlier job: a start reads from the committed offsets on, wherever that one was.
+    offsets = GroupOffsets(KafkaConfig.load(stream.servers, None, Storage("local-project").read), stream.name)
+    offsets.commit(offsets.beginnings(offsets.sources([stream.topic])))
+    stream.start("--no_wait_until_finish").finish(240)
+    feed.send(100)
+    ends = offsets.ends(offsets.sources([stream.topic]))
+    until(lambda: all(offsets.committed(list(ends))[one] == at for one, at in ends.items()))
     stream.check(feed)
 
 
