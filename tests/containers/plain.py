@@ -30,6 +30,7 @@ __all__ = ["PlainService", "running"]
 
 INHERITED = ("HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", MARK)
 UP_SECONDS = 60.0
+POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
 """How long Docker waits after SIGTERM before it kills."""
 
@@ -88,6 +89,7 @@ class PlainService:
         while not self.healthy():
             assert self._process.poll() is None, f"{self.name} ended: {tail(self._log)}"
             assert time.monotonic() < deadline, f"{self.name} is not healthy: {tail(self._log)}"
+            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """End it as Docker does; it has to end in the time that Docker gives it."""

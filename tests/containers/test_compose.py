@@ -53,6 +53,14 @@ def test_no_port_is_open_to_others_and_each_is_the_same_inside(ports: dict[str, 
     assert [str(port["target"]) for port in published] == [port["published"] for port in published]
 
 
+def test_the_document_names_the_image_and_the_ports(model: dict[str, Any]) -> None:
+    document = (ROOT / "docs/deploy/containers.md").read_text()
+    assert f"`{model['services']['kafka']['image']}`" in document
+    named = {name for name in VARIABLES if f"`{name}`" in document}
+    assert named == {*VARIABLES} - {"KAFKA_CONTROLLER_PORT"}
+    assert all(re.search(rf"`(http://)?{HOST}:{VARIABLES[name]}`", document) for name in named)
+
+
 def test_every_variable_is_a_port_with_one_default() -> None:
     found = set(re.findall(r"\$\{?(\w+)([^}]*)", TEXT))
     assert found == {(name, f":-{port}") for name, port in VARIABLES.items()}
