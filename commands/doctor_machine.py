@@ -10,9 +10,10 @@ from pathlib import Path
 
 from commands.session import cloud
 from contracts.errors import Misuse
+from local.go import compilers
 from local.jars import cache_folder
 from local.java import java
-from local.prism import compilers, present
+from local.prism import present
 from local.processes import ServiceFailed
 from operations.doctor.findings import Finding, Mark
 

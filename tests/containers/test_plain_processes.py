@@ -1,0 +1,71 @@
+"""The services of docker-compose.yml as plain processes, and docs/deploy/containers.md on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.engines import engines
+from tests.containers.compose import ROOT, VARIABLES
+from tests.containers.plain import PlainService, running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+DOORS = ("read", "written", "duplicate", "dead_letter")
+RUN = "docker compose run --rm launcher "
+RAW = "ecommerce-data-lake/raw"
+
+
+def documented() -> Iterator[tuple[str, list[str]]]:
+    """The launcher's commands of the document, and their arguments."""
+    text = (ROOT / "docs/deploy/containers.md").read_text()
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        if line.startswith(RUN):
+            command, *arguments = shlex.split(line.removeprefix(RUN))
+            yield command, arguments
+
+
+def test_the_document_on_plain_processes(model: dict[str, Any], tmp_path: Path) -> None:
+    servers = [PlainService(model, name, tmp_path) for name in ("kafka", "gcs", "bigquery")]
+    launcher = PlainService(model, "launcher", tmp_path)
+    kafka = launcher.environment["KAFKA_BOOTSTRAP_SERVERS"]
+    said: dict[str, str] = {}
+    with running(servers), engines("PrismRunner") as of_this_machine:
+        # In a container Beam fetches both; LOOPBACK is what it takes by itself.
+        fetched = [option for option in of_this_machine if re.match("--(prism_location|beam_services)=", option)]
+        more = {"stream": fetched, "query": ["--format=json"]}
+        for command, arguments in documented():
+            assert "--local" not in arguments
+            here = [word.replace(f"127.0.0.1:{VARIABLES['KAFKA_PORT']}", kafka) for word in arguments]
+            java = {"JAVA_HOME": os.environ["JAVA_HOME"]}  # which the image has too
+            done = launcher.run([*launcher.service["entrypoint"], command, *here, *more.get(command, [])], 240, java)
+            assert done.returncode == 0, done.stdout + done.stderr
+            said[command] = done.stdout if command == "query" else done.stderr
+    assert list(said) == ["setup", "generate", "batch", "produce", "stream", "query"]
+
+    lines = json.loads(said["query"])
+    loaded = [line for line in lines if line["kind"] == "loaded"]
+    manifest = json.loads((tmp_path / "gcs" / RAW / "manifest.json").read_text())["tables"]
+    assert {line["table"] for line in loaded} == set(manifest)
+    for table, counts in manifest.items():
+        assert sums(line for line in loaded if line["table"] == table) == {door: counts[door] for door in DOORS}
+    # Of a file that was loaded, and then sent to Kafka, the stream makes the same as the batch.
+    streamed = sums(line for line in lines if line["kind"] == "offsets")
+    assert streamed == sums(line for line in loaded if line["source"] == f"gs://{RAW}/user_events.json")
+    assert f"{streamed['read']:,} records sent" in said["produce"]
+
+
+def sums(lines: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """The records by door, of several lines of the ledger."""
+    total: Counter[str] = Counter(dict.fromkeys(DOORS, 0))
+    for line in lines:
+        total.update({door: line[door] for door in DOORS})
+    return dict(total)
