@@ -54,6 +54,14 @@ airflow: airflow-install ## Airflow on this machine beside the local cloud, with
 soak: install ## a stream that is killed 50 times while 500,000 events flow: an hour or more
 	@$(BIN)/python -m pytest -m soak
 
+# The emulators that a shell may still name are none of its business.
+.PHONY: test-cloud
+test-cloud: $(if $(PROJECT),$(if $(BUCKET),install)) ## end to end on real BigQuery and Cloud Storage: PROJECT=… BUCKET=gs://…
+	@if [ -z "$(PROJECT)" ] || [ -z "$(BUCKET)" ]; then \
+		echo "error: say where: make test-cloud PROJECT=my-project BUCKET=gs://my-bucket" >&2; exit 2; fi
+	@env -u BIGQUERY_EMULATOR_HOST -u BIGQUERY_STORAGE_EMULATOR_HOST -u STORAGE_EMULATOR_HOST \
+		SHOP_TEST_PROJECT="$(PROJECT)" SHOP_TEST_BUCKET="$(BUCKET)" $(BIN)/python -m pytest -m cloud tests/cloud
+
 .PHONY: bench
 bench: install ## speed and memory of the batch and of the stream, beside others
 	@$(BIN)/python -m benchmarks.batch; batch=$$?; $(BIN)/python -m benchmarks.stream && exit $$batch

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from rich.text import Text
 
 from commands.arguments import parser
 from commands.doctor_checks import Examination
-from commands.session import log, output, quiet
+from commands.session import local_cluster, log, output, quiet
 from operations.doctor.findings import Finding, Mark
-from pipelines.options import PipelineArguments, beam_arguments, check_known
+from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
 
 __all__ = ["run"]
 
@@ -60,11 +61,20 @@ def run(argv: list[str]) -> int:
     beam_arguments(known)
     check_known(rest, known)
     with ExitStack() as stack:
-        findings = Examination(PipelineOptions(rest), rest, stack).findings()
+        findings = Examination(PipelineOptions([*_cluster(rest), *rest]), rest, stack).findings()
         wrong = sum(finding.mark is Mark.WRONG for finding in findings)
         warnings = sum(finding.mark is Mark.WARNING for finding in findings)
         _show(findings, given.format, wrong, warnings)
     return 1 if wrong else 0
+
+
+def _cluster(argv: Sequence[str]) -> list[str]:
+    """The options of this machine's Flink cluster, where a job with this command line would run on it."""
+    options = PipelineOptions(list(argv))
+    ours = options.view_as(OperationsOptions)
+    if not ours.local or options.view_as(StandardOptions).runner != "FlinkRunner":
+        return []
+    return local_cluster(Path(ours.local_dir))
 
 
 def _help() -> str:

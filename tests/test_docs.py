@@ -119,6 +119,21 @@ def test_emulator_lists_every_mend() -> None:
     assert {name.strip("`") for name in rows("emulator.md", "mend")} == public
 
 
+def test_emulator_names_tests_that_stand_in_for_each_difference() -> None:
+    for where, cells in rows("emulator.md", "where").items():
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cells[-1])
+        assert named, where
+        for path, name in named:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+
+
+def test_emulator_lists_every_difference_that_a_cloud_test_is_marked_with() -> None:
+    documented = rows("emulator.md", "where")
+    for path in (ROOT / "tests" / "cloud").glob("test_*.py"):
+        for where, name in re.findall(r'mark\.differs\("([^"]+)".*\n(?:@.*\n)*def (\w+)\(', path.read_text()):
+            assert f"`tests/cloud/{path.name}::{name}`" in documented[where][-1]
+
+
 @pytest.mark.parametrize("document", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
 def test_links_lead_to_files_and_files_named_are_there(document: Path) -> None:
     text = document.read_text()

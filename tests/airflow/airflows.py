@@ -18,8 +18,10 @@ import requests
 from local.processes import free_port
 from tools.airflow import ROOT
 
-__all__ = ["Airflow", "airflow_in"]
+__all__ = ["COMMAND", "Airflow", "airflow_in"]
 
+COMMAND = ("-m", "tools.airflow")
+"""What `make airflow` gives to Python."""
 RUN_SECONDS = 240.0
 START_SECONDS = 240.0
 POLL_SECONDS = 0.5
@@ -84,7 +86,7 @@ def airflow_in(home: Path, local_dir: Path, variables: Mapping[str, str]) -> Ite
     """An Airflow with its state in `home`, beside the local cloud of `local_dir`, until the block is left by Ctrl-C."""
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.log"
-    command = [sys.executable, "-m", "tools.airflow", "--home", str(home), "--local_dir", str(local_dir)]
+    command = [sys.executable, *COMMAND, "--home", str(home), "--local_dir", str(local_dir)]
     with output.open("wb") as stream:
         process = subprocess.Popen(
             [*command, "--port", str(free_port(0, ()))],

@@ -10,6 +10,7 @@ import pytest
 from commands.session import STREAM_SERVICES
 from local.services import Endpoints
 from tests.e2e.clouds import Cloud, cloud_in
+from tests.e2e.streams import Feed
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,14 @@ def kafka_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
     directory = tmp_path_factory.mktemp("cloud")
     with cloud_in(directory, STREAM_SERVICES) as endpoints:
         yield directory, endpoints
+
+
+@pytest.fixture(scope="module")
+def servers(kafka_cloud: tuple[Path, Endpoints]) -> str:
+    """Kafka's bootstrap servers; the topic `events`, of one partition, has 50 records."""
+    found = kafka_cloud[1].environment()["KAFKA_BOOTSTRAP_SERVERS"]
+    Feed(found, "events", partitions=1).send(50)
+    return found
 
 
 @pytest.fixture(scope="module")

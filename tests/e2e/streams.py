@@ -184,7 +184,7 @@ class StreamStart:
 
 @dataclass
 class StreamSite:
-    """A local cloud with Kafka, and one table that is streamed into."""
+    """A cloud, a Kafka on this machine, and one table that is streamed into."""
 
     directory: Path
     endpoints: Endpoints
@@ -199,6 +199,8 @@ class StreamSite:
     """Named like the rest of the site unless it is another's too."""
     launcher: tuple[str, ...] = ("launcher.py",)
     """What Python runs."""
+    warehouse: Warehouse = field(default_factory=lambda: Warehouse("local-project", "US"))
+    """Whose rows are looked at; without --local also where they go."""
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -238,12 +240,13 @@ class StreamSite:
     def _place(self) -> list[str]:
         if self.engines is None:
             return ["--local", f"--local_dir={self.directory}"]
-        return ["--project=local-project", "--location=US", f"--bootstrap_servers={self.servers}", *self.engines]
+        place = (f"--project={self.warehouse.project}", f"--location={self.warehouse.location}")
+        return [*place, f"--bootstrap_servers={self.servers}", *self.engines]
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to a query; {data} and {operations} are the site's data sets."""
         names = {"data": self.name, "operations": f"{self.name}_operations"}
-        return Warehouse("local-project", "US").query(sql.format(**names))
+        return self.warehouse.query(sql.format(**names))
 
     def written_by(self, start: StreamStart, seconds: float = 180) -> int:
         """Wait for the first rows of a start; how many there are then."""
@@ -257,8 +260,7 @@ class StreamSite:
 
     def rows_written(self, since: datetime = EVER) -> int:
         """Rows by when their worker appended them: an append of a start that was killed may show later."""
-        warehouse = Warehouse("local-project", "US")
-        if warehouse.existing(self.name, "user_events_streaming") is None:
+        if self.warehouse.existing(self.name, "user_events_streaming") is None:
             return 0
         rows = self.rows(
             "SELECT COUNT(*) AS n FROM {data}.user_events_streaming WHERE _ingested_at >= " + _moment(since)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +12,9 @@ from connectors.storage import Storage
 from pipelines.options import OperationsOptions
 from pipelines.preflight import prepare
 from tests.e2e.clouds import Cloud
+from tests.e2e.offers import ADDED, FIRST, SECOND, contract, doors, put
 
 pytestmark = pytest.mark.e2e
-
-TABLES = ("append", "merge", "replace")
-HEAD = "apiVersion: v3.1.0\nkind: DataContract\nid: offers\nversion: 1.0.0\nschema:\n"
-TABLE = """
-  - name: offers_{disposition}
-    customProperties:
-      - {{property: dataset, value: offers}}
-      - {{property: writeDisposition, value: {disposition}}}
-      - {{property: unknownFields, value: keep}}
-    properties:
-      - {{name: offer_id, logicalType: string, primaryKey: true}}
-      - {{name: price, logicalType: number}}
-      - {{name: tags, logicalType: array, items: {{logicalType: string}}}}
-      - {{name: seller, logicalType: object, properties: [{{name: city, logicalType: string}}]}}
-"""
-ADDED = "      - {name: origin, logicalType: string, required: true}\n"
-
-FIRST: list[dict[str, Any]] = [
-    {"offer_id": "1", "price": 1.5, "tags": ["a"], "seller": {"city": "Ulm"}},
-    {"offer_id": "2", "price": 2, "tags": ["a", "b"], "seller": {"city": "Bonn"}, "other": {"x": [1, 2.50]}},
-    {"offer_id": "3", "price": None, "tags": [], "seller": None},
-]
-SECOND: list[dict[str, Any]] = [
-    {**FIRST[1], "origin": "b"},
-    {**FIRST[2], "tags": ["c"], "origin": "b"},
-    {"offer_id": "4", "price": 4, "origin": "b"},
-]
-
-
-def put(folder: Path, records: list[dict[str, Any]]) -> Path:
-    """The same records for each of the tables."""
-    folder.mkdir()
-    for disposition in TABLES:
-        (folder / f"offers_{disposition}.json").write_text("\n".join(map(json.dumps, records)))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +24,7 @@ def runs(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> list[dict[st
     storage.client.create_bucket("offers")
     found = []
     for name, records, added in (("first", FIRST, ""), ("second", SECOND, ADDED)):
-        contract = HEAD + "".join(TABLE.format(disposition=disposition) + added for disposition in TABLES)
-        storage.write(f"gs://offers/contracts/offers_{name}.odcs.yaml", contract.encode())
+        storage.write(f"gs://offers/contracts/offers_{name}.odcs.yaml", contract(added).encode())
         where = f"--contracts=gs://offers/contracts/*_{name}.odcs.yaml"
         found.append(cloud.batch(put(folder / name, records), where, f"--run_id={name}"))
     return found
@@ -70,11 +34,6 @@ def rows(cloud: Cloud, disposition: str) -> dict[str, dict[str, Any]]:
     found = cloud.rows(f"SELECT * FROM offers.offers_{disposition}")
     assert len({row["offer_id"] for row in found}) == len(found)
     return {row["offer_id"]: row for row in found}
-
-
-def doors(summary: dict[str, Any], disposition: str) -> tuple[int, ...]:
-    table = summary["tables"][f"offers_{disposition}"]
-    return tuple(table[door] for door in ("read", "written", "duplicate", "dead_letter"))
 
 
 @pytest.mark.parametrize(

@@ -20,20 +20,11 @@ from local.services import Endpoints
 from tests.e2e.clouds import ROOT
 from tests.e2e.doctors import Doctor, closed_port, doctor
 from tests.e2e.proxies import Answer, Proxy
-from tests.e2e.streams import Feed
 
 __all__ = ["doctor"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 PLACE = ("--project=local-project", "--location=US")
-
-
-@pytest.fixture(scope="module")
-def servers(kafka_cloud: tuple[Path, Endpoints]) -> str:
-    """Kafka's bootstrap servers; the topic `events` has 50 records."""
-    found = kafka_cloud[1].environment()["KAFKA_BOOTSTRAP_SERVERS"]
-    Feed(found, "events", partitions=1).send(50)
-    return found
 
 
 def test_nothing_named_is_nothing_checked(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:

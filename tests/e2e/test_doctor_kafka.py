@@ -12,7 +12,6 @@ from kafka.admin import KafkaAdminClient
 
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_config import KafkaConfig
-from local.services import Endpoints
 from tests.brokers import LOGIN, broker
 from tests.e2e.doctors import Doctor, closed_port, doctor
 from tests.e2e.streams import Feed
@@ -20,14 +19,6 @@ from tests.e2e.streams import Feed
 __all__ = ["doctor"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def servers(kafka_cloud: tuple[Path, Endpoints]) -> str:
-    """Kafka's bootstrap servers; the topic `events` has 50 records."""
-    found = kafka_cloud[1].environment()["KAFKA_BOOTSTRAP_SERVERS"]
-    Feed(found, "events", partitions=1).send(50)
-    return found
 
 
 def test_a_broker_that_is_not_there(doctor: Doctor) -> None:

@@ -14,56 +14,29 @@ from pathlib import Path
 from random import Random
 
 import grpc
-import numpy as np
-import polars as pl
 import pyarrow as pa
 import pytest
 from google.api_core.exceptions import InvalidArgument
-from google.cloud.bigquery import SchemaField
 from google.cloud.bigquery_storage_v1 import types
 from google.rpc import code_pb2, status_pb2
 
 from connectors.append_stream import AppendStream, StreamLost, finalize
-from connectors.bigquery_append import as_batch
 from connectors.clients import write_client
-from connectors.lanes import Lane, RowKeys
+from connectors.lanes import Lane
 from connectors.operations_dataset import ensure_operations
 from connectors.patience import NoAnswer, Patience
-from connectors.warehouse import TableSpec, Warehouse
-from connectors.write_streams import Bucket, WriteStreams
-from contracts.decode import HASH, HASH_LOW, POSITION, key_digests
+from connectors.warehouse import Warehouse
+from contracts.decode import POSITION
 from local import services
 from local.service import PROJECT
 from local.services import Endpoints
 from tests.e2e.append_proxy import Answer, AppendProxy, Fail, Fault, Hold, Request
-from transforms.deduplicate import SOURCE, Fate
+from tests.e2e.lanes import DUPLICATE, FIRST, HORIZON, SCHEMA, SELF, A, append, events_spec, owner, rows_at, stored
+from transforms.deduplicate import SOURCE
 
 pytestmark = pytest.mark.e2e
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
-A, B = "kafka://t/0", "kafka://t/1"
-HORIZON = timedelta(hours=24)
-_FIELDS: list[pa.Field[pa.DataType]] = [
-    pa.field("id", pa.string()), pa.field(HASH, pa.int64()), pa.field(SOURCE, pa.string()),
-    pa.field(POSITION, pa.int64()), pa.field("_ingested_at", pa.timestamp("us", "UTC")),
-]  # fmt: skip
-SCHEMA = pa.schema(_FIELDS)
-FIRST, DUPLICATE, SELF = Fate.FIRST.value, Fate.DUPLICATE.value, Fate.SELF.value
-
-
-def rows_at(positions: dict[int, str], source: str = A) -> pl.DataFrame:
-    """Rows as a lane takes them: keys by position."""
-    frame = pl.DataFrame({"id": list(positions.values())}, schema={"id": pl.String})
-    digests = key_digests(frame, ["id"])
-    return frame.with_columns(
-        pl.Series(HASH, np.ascontiguousarray(digests[:, 0])), pl.Series(HASH_LOW, np.ascontiguousarray(digests[:, 1])),
-        pl.lit(source).alias(SOURCE), pl.Series(POSITION, list(positions), dtype=pl.Int64),
-    )  # fmt: skip
-
-
-def stored(rows: pl.DataFrame, now: datetime) -> pa.RecordBatch:
-    """What is appended of them."""
-    at = pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias("_ingested_at")
-    return as_batch(rows.with_columns(at).select(SCHEMA.names).to_arrow().cast(SCHEMA))
+B = "kafka://t/1"
 
 
 @dataclass
@@ -78,11 +51,8 @@ class Site:
 
     def lane(self, deadline: float = 20, answer: float = 5, horizon: timedelta = HORIZON) -> Lane:
         """An owner of the table's one bucket."""
-        patience = Patience(deadline, answer)
-        streams = WriteStreams(self.warehouse, self.dataset, f"run-{next(self.numbers)}", patience)
-        bucket = Bucket(self.dataset, "events", f"{self.dataset}.events", 1, 0)
-        keys = RowKeys(self.warehouse, patience, ("id",), horizon)
-        return Lane(bucket, SCHEMA, streams, keys, horizon, lambda: self.committed, lambda: None)
+        run_id, patience = f"run-{next(self.numbers)}", Patience(deadline, answer)
+        return owner(self.warehouse, self.dataset, run_id, patience, horizon, lambda: self.committed)
 
     def rows(self) -> Counter[tuple[str, str, int]]:
         """What the table holds: key, source and position."""
@@ -107,8 +77,7 @@ def site(
     if warehouse.existing(dataset, "events"):
         dataset += f"_{time.monotonic_ns()}"
     ensure_operations(warehouse, dataset)
-    kinds = {"id": "STRING", HASH: "INTEGER", SOURCE: "STRING", POSITION: "INTEGER", "_ingested_at": "TIMESTAMP"}
-    warehouse.ensure_table(TableSpec(dataset, "events", tuple(SchemaField(*one) for one in kinds.items())))
+    warehouse.ensure_table(events_spec(dataset))
     with AppendProxy(local_cloud[1].environment()["BIGQUERY_STORAGE_EMULATOR_HOST"]) as proxy:
         monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", proxy.address)
         yield Site(dataset, warehouse, proxy)
@@ -118,13 +87,6 @@ def first(number: int, fault: Fault) -> Callable[[Request], Fault | None]:
     """The first so many appends meet the fault."""
     left = itertools.count()
     return lambda _: fault if next(left) < number else None
-
-
-def append(lane: Lane, positions: dict[int, str], source: str = A) -> list[int]:
-    """The fates of the rows."""
-    done = lane.append(rows_at(positions, source), stored)
-    assert not done.refused
-    return done.fates.to_list()
 
 
 def test_an_append_is_in_once_and_known_afterwards(site: Site) -> None:

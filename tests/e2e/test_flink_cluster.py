@@ -1,11 +1,18 @@
-"""A standalone Flink cluster: jobs outlive their launcher, and a task manager may die."""
+"""A standalone Flink cluster: jobs outlive their launcher, a task manager may die, and docs/deploy/flink.md is right.
+
+The tests share one cluster, and come in the order of what befalls it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +26,21 @@ from commands.session import STREAM_SERVICES
 from connectors.group_offsets import GroupOffsets
 from connectors.kafka_config import KafkaConfig
 from connectors.storage import Storage
-from local import flink_cluster
+from local import flink_cluster, services
 from local.services import Endpoints
 from pipelines.flink_jobs import FlinkJobs
 from pipelines.jobs import Job, JobState
-from tests.e2e.clouds import Cloud, cloud_in
-from tests.e2e.streams import StreamSite
+from tests import oracle
+from tests.deploy_docs import run_here
+from tests.e2e.clouds import ROOT, Cloud, cloud_in
+from tests.e2e.doctors import Doctor, doctor
+from tests.e2e.streams import Feed, StreamSite
+
+__all__ = ["doctor"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+RAW = "gs://ecommerce-data-lake/raw"
+DOORS = ("read", "written", "duplicate", "dead_letter")
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +65,19 @@ def until(true: Callable[[], Any], seconds: float = 120) -> Any:
     return found
 
 
-def test_a_batch(cluster: tuple[Path, Endpoints], tmp_path: Path) -> None:
-    cloud = Cloud(cluster[0])
-    cloud.launch(
-        "generate", "--local", f"--output={tmp_path}", "--customers=50", "--products=20", "--transactions=300",
-        "--events=2000",
-    )  # fmt: skip
-    arguments = ("--dataset=by_flink", "--operations_dataset=by_flink_operations", "--max_dead_letter_ratio=1")
-    there = cloud.batch(tmp_path, "--runner=FlinkRunner", *arguments)
-    (job,) = requests.get(f"{rest(cluster[1])}/jobs/overview", timeout=10).json()["jobs"]
-    assert job["state"] == "FINISHED"
-    here = cloud.batch(tmp_path, "--dataset=by_direct", "--operations_dataset=by_direct_operations", *arguments[2:])
-    assert there["state"] == here["state"] == "done"
-    assert there["tables"] == here["tables"]
-    for name in there["tables"]:
-        keys = [
-            cloud.rows(f"SELECT _source, _position FROM {dataset}.{name} ORDER BY _source, _position")
-            for dataset in ("by_flink", "by_direct")
-        ]
-        assert keys[0] == keys[1] != []
+def looked_at(doctor: Doctor, cluster: tuple[Path, Endpoints], *arguments: str, code: int = 0) -> tuple[str, str]:
+    """What doctor says of the cluster, for the command line of a job on it."""
+    where = rest(cluster[1])
+    found = doctor("--runner=FlinkRunner", "--local", f"--local_dir={cluster[0]}", *arguments, code=code)
+    return next(finding[:2] for about, finding in found.items() if about == f"flink {where.removeprefix('http://')}")
+
+
+def test_doctor_finds_nothing_wrong(doctor: Doctor, cluster: tuple[Path, Endpoints]) -> None:
+    until(lambda: requests.get(f"{rest(cluster[1])}/overview", timeout=10).json()["slots-available"] == 4)
+    mark, says = looked_at(doctor, cluster, "--parallelism=4")
+    assert mark == "ok"
+    assert says.startswith("Flink 1.19.")
+    assert says.endswith(", 4 of 4 task slots free")
 
 
 def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[Path, Endpoints]) -> None:
@@ -77,7 +85,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
     feed = stream.feed()
     jobs = FlinkJobs(rest(cluster[1]))
     with feed.sending(40_000):
-        feed.rate = 500
+        feed.rate = 150
         left = stream.start("--no_wait_until_finish", "--parallelism=2").finish(240)
         assert left["state"] == "running"
         job = jobs.find("stream-outlives")
@@ -119,6 +127,116 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
     ends = offsets.ends(offsets.sources([stream.topic]))
     until(lambda: all(offsets.committed(list(ends))[one] == at for one, at in ends.items()))
     stream.check(feed)
+
+
+def test_doctor_finds_the_task_manager_that_was_killed(doctor: Doctor, cluster: tuple[Path, Endpoints]) -> None:
+    until(lambda: requests.get(f"{rest(cluster[1])}/overview", timeout=10).json()["slots-total"] == 2)
+    says = "2 of 2 task slots are free, --parallelism is 4"
+    assert looked_at(doctor, cluster, "--parallelism=4") == ("warning", says)
+
+
+class Newcomer:
+    """Runs the lines of docs/deploy/flink.md on the cluster, and looks at what comes of each.
+
+    The first of them starts the task manager again that another test has killed.
+    """
+
+    def __init__(self, cluster: tuple[Path, Endpoints], folder: Path) -> None:
+        self._directory, self._endpoints = cluster
+        self._cloud = Cloud(self._directory)
+        self._jobs = FlinkJobs(rest(self._endpoints))
+        self._raw, self._events = folder / "raw", folder / "events"
+        """Copies of the raw files, and of the one that is sent to Kafka."""
+        self._stream: Job | None = None
+
+    def run(self, command: str) -> None:
+        """Run one line and hold it to what it is there for."""
+        python, *words = shlex.split(command)
+        assert (python, words[0]) == ("python", "launcher.py")
+        done = subprocess.run(
+            [sys.executable, *words, "--local_dir", str(self._directory)],
+            cwd=ROOT, text=True, capture_output=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        name = "_".join(word for word in words[1:3] if not word.startswith("-"))
+        getattr(self, f"after_{name}")(done.stdout)
+
+    def after_local_up(self, _: str) -> None:
+        assert set(services.status(self._directory).services) == {*STREAM_SERVICES, *FLINK_SERVICES}
+
+    def after_local_status(self, said: str) -> None:
+        assert rest(self._endpoints) in said
+        assert all(f"{name}: " in said for name in FLINK_SERVICES)
+
+    def after_generate(self, _: str) -> None:
+        storage = Storage("local-project")
+        for folder, wanted in ((self._raw, ""), (self._events, "user_events.json")):
+            folder.mkdir()
+            for file in storage.list(RAW):
+                if file.uri.endswith(wanted):
+                    (folder / file.uri.rpartition("/")[2]).write_bytes(storage.read(file.uri))
+
+    def after_produce(self, _: str) -> None:
+        servers = self._endpoints.environment()["KAFKA_BOOTSTRAP_SERVERS"]
+        assert Feed(servers, "user-events").visible() == oracle.expected(self._events)["user_events"].read > 0
+
+    def after_stream(self, _: str) -> None:
+        self._stream = self._jobs.find("stream-shop-pipeline")
+        assert self._stream is not None
+        assert self._stream.state is JobState.RUNNING
+        expected = oracle.expected(self._events)["user_events"]
+        until(lambda: self._sums("offsets").get("user_events_streaming", (0,))[0] == expected.read)
+        assert self._sums("offsets") == {"user_events_streaming": doors(expected)}
+        (found,) = self._cloud.rows("SELECT COUNT(*) AS n FROM ecommerce_streaming.user_events_streaming")
+        assert found["n"] == len(expected.rows)
+
+    def after_stream_status(self, said: str) -> None:
+        assert self._stream is not None
+        assert f"stream-shop-pipeline is running (RUNNING), id {self._stream.id}" in said
+
+    def after_stream_drain(self, _: str) -> None:
+        assert self._stream is not None
+        assert self._jobs.refresh(self._stream).state is JobState.DONE
+
+    def after_batch(self, _: str) -> None:
+        expected = oracle.expected(self._raw)
+        assert self._sums("loaded") == {name: doors(table) for name, table in expected.items()}
+        for name, table in expected.items():
+            rows = self._cloud.rows(f"SELECT _source, _position FROM ecommerce_data.{name}")
+            held = Counter((row["_source"], row["_position"]) for row in rows)
+            assert held == Counter((f"{RAW}/{file}", position) for file, position in table.positions.values())
+        jobs = requests.get(f"{rest(self._endpoints)}/jobs/overview", timeout=10).json()["jobs"]
+        assert [job["state"] for job in jobs if not job["name"].startswith("stream-")] == ["FINISHED"]
+
+    def after_local_down(self, _: str) -> None:
+        assert services.status(self._directory).services == {}
+
+    def _sums(self, kind: str) -> dict[str, tuple[int, ...]]:
+        """What the ledger has of each table."""
+        sums = ", ".join(f"SUM(`{door}`) AS `{door}`" for door in DOORS)
+        rows = self._cloud.rows(
+            f"SELECT `table` AS name, {sums} FROM pipeline_operations.ledger_current WHERE kind = '{kind}' GROUP BY 1"
+        )
+        return {row["name"]: tuple(int(row[door]) for door in DOORS) for row in rows}
+
+
+def doors(table: oracle.Expected) -> tuple[int, ...]:
+    """By which doors a table's records have to leave."""
+    return (table.read, len(table.rows), table.duplicate, sum(table.by_code.values()))
+
+
+def test_the_lines_of_the_document(
+    doctor: Doctor, cluster: tuple[Path, Endpoints], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newcomer = Newcomer(cluster, tmp_path)
+    for line in run_here("flink.md"):
+        newcomer.run(line)
+    # The last line has stopped all of it, and doctor finds that.
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS")
+    address = rest(cluster[1])
+    found = doctor("--runner=FlinkRunner", f"--flink_master={address}", code=1)["runner FlinkRunner"]
+    assert found[0] == "wrong"
+    assert found[1].startswith(f"no Flink answers at {address}: ")
 
 
 def checkpoints(endpoints: Endpoints, job: Job) -> dict[str, Any]:

@@ -16,17 +16,9 @@ from connectors.kafka_config import KafkaConfig
 from connectors.leases import Heartbeat, Leases
 from connectors.warehouse import Warehouse
 from local.services import Endpoints
-from tests.e2e.streams import Feed, StreamSite
+from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def servers(kafka_cloud: tuple[Path, Endpoints]) -> str:
-    """Kafka's bootstrap servers; the topic `events` is there."""
-    found = kafka_cloud[1].environment()["KAFKA_BOOTSTRAP_SERVERS"]
-    Feed(found, "events", partitions=1).send(50)
-    return found
 
 
 class Refusals:

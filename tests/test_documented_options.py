@@ -1,0 +1,57 @@
+"""Each command of the launcher, and each option, that a document names is there."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from commands.stream_jobs import ACTIONS
+from launcher import COMMANDS
+from pipelines.help import PIPELINES
+from pipelines.options import FLINK_OPTIONS
+from tests.test_help import every_option, help_of
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WORDS = {"stream": set(ACTIONS), "local": {"up", "down", "status"}}
+"""What may follow a command."""
+OF_OTHERS = {"--alsoStartLoopbackWorker", "--build-arg"}
+"""Of Beam's expansion service, of Docker."""
+OPTION = re.compile(r"--[A-Za-z][\w-]*")
+
+
+@functools.cache
+def options_of_pipelines() -> set[str]:
+    """Those of batch, stream and doctor, Beam's and its runners' included."""
+    return {*every_option()._option_string_actions, *(f"--{name}" for name in FLINK_OPTIONS), "--format"}
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    """The commands that a document names, and what follows each."""
+    whole = re.sub(r"\\\n\s*", "", text)
+    return re.findall(r"launcher\.py (?:--pipeline=)?([a-z]+)([^`\n]*)", whole)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_their_options(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, rest in named(document.read_text()):
+        assert command in COMMANDS
+        words = re.match(r"[a-z |]*", rest)[0].split()  # type: ignore[index]
+        assert set(words) - {"|"} <= WORDS.get(command, set()), rest
+        pipeline = command in (*PIPELINES, "doctor")
+        known = options_of_pipelines() if pipeline else set(OPTION.findall(help_of(command, capsys)))
+        assert set(OPTION.findall(rest)) <= known, command
+
+
+def test_options_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    known = options_of_pipelines().union(*(OPTION.findall(help_of(command, capsys)) for command in COMMANDS))
+    found = {name for path in DOCUMENTS for name in re.findall(r"`(--[A-Za-z][\w-]*)[ `]", path.read_text())}
+    assert found - known == OF_OTHERS
+
+
+def test_what_follows_a_command_is_seen() -> None:
+    text = "`launcher.py stream status | drain` and\n```\npython launcher.py local up \\\n    --flink\n```\n"
+    assert named(text) == [("stream", " status | drain"), ("local", " up --flink")]
