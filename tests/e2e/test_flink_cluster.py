@@ -127,6 +127,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
     ends = offsets.ends(offsets.sources([stream.topic]))
     until(lambda: all(offsets.committed(list(ends))[one] == at for one, at in ends.items()))
     stream.check(feed)
+    cloud.launch("stream", "drain", *of_the_stream)
 
 
 def test_doctor_finds_the_task_manager_that_was_killed(doctor: Doctor, cluster: tuple[Path, Endpoints]) -> None:
