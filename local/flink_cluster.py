@@ -137,7 +137,7 @@ def _workers(
     """Beam's pool, which starts a process for each worker that a task manager asks for."""
     arguments, paths = module_command("apache_beam.runners.worker.worker_pool_main")
     arguments += [f"--service_port={ports['pool']}", *options]
-    return Command(arguments, paths | environment, str(service.folder(directory)), str(service.log(directory)))
+    return Command(arguments, {**paths, **environment}, str(service.folder(directory)), str(service.log(directory)))
 
 
 def _clients(directory: Path) -> dict[str, str]:
