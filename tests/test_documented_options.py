@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WORDS = {"stream": set(ACTIONS), "local": {"up", "down", "status"}}
 """What may follow a command."""
-OF_OTHERS = {"--alsoStartLoopbackWorker", "--build-arg"}
-"""Of Beam's expansion service, of Docker."""
+OF_OTHERS = {"--alsoStartLoopbackWorker", "--build-arg", "--container_executable", "--service_port"}
+"""Of Beam's expansion service, of Docker, of Beam's worker pool."""
 OPTION = re.compile(r"--[A-Za-z][\w-]*")
 
 
