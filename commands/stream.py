@@ -71,9 +71,9 @@ def run(argv: list[str]) -> int:
         if options.view_as(GoogleCloudOptions).template_location:
             write_stream_template(options, servers, log)
             return 0
-        run = ensure_stream if options.view_as(StreamOptions).ensure_running else run_stream
+        start = ensure_stream if options.view_as(StreamOptions).ensure_running else run_stream
         with shown(progress, log) as show:
-            found = run(options, servers, log, StatusGauges(show))
+            found = start(options, servers, log, StatusGauges(show))
         if ours.summary:
             Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
     if "job" in found:

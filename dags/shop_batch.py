@@ -20,18 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow.exceptions import AirflowException
-from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
 from airflow.sdk import Param, dag, get_current_context, task
 from shop_checks import dead_letters, freshness, ledger, row_counts
-from shop_launcher import FinalExitCodes
+from shop_launcher import launcher, launcher_options
 from shop_settings import SETTINGS
-from shop_summary import read_summary, run_name, split, summary_uri
+from shop_summary import DATAFLOW, read_summary, run_name, split, summary_uri
 
 TABLES = ["customers", "products", "transactions", "user_events"]
-DATAFLOW = "DataflowRunner"
 SUMMARY_SECONDS = 300
-"""The operator leaves the launcher once Dataflow has the job; it writes the summary soon after the job has ended."""
+"""On Dataflow the operator follows the job, and the launcher writes the summary soon after that has ended."""
 
 
 def run_date() -> str:
@@ -74,22 +72,14 @@ def raw_files() -> str:
 @task
 def options(folder: str) -> dict[str, Any]:
     """The launcher's options for this run, as the operator takes them."""
-    context = get_current_context()
-    params = context["params"]
-    return {
-        "pipeline": "batch",
-        "project": SETTINGS.project,
-        "location": SETTINGS.location,
+    own = {
         "input": folder,
         "processed": f"{SETTINGS.bucket}/processed",
         "dead_letters": f"{SETTINGS.bucket}/dead_letters",
-        "operations_dataset": SETTINGS.operations_dataset,
         "run_id": run_name("batch"),
-        "summary": summary_uri("batch"),
-        "max_dead_letter_ratio": params["max_dead_letter_ratio"],
-        **({"temp_location": f"{SETTINGS.bucket}/tmp"} if params["runner"] == DATAFLOW else {}),
-        **params["options"],
+        "max_dead_letter_ratio": get_current_context()["params"]["max_dead_letter_ratio"],
     }
+    return launcher_options("batch", own)
 
 
 @task(trigger_rule="all_done", retries=0)
@@ -98,11 +88,10 @@ def summary() -> dict[str, Any]:
 
     The counts of each file are left out, since there may be thousands of files: the ledger has them.
     """
-    uri = summary_uri("batch")
-    found = read_summary(uri, SUMMARY_SECONDS if get_current_context()["params"]["runner"] == DATAFLOW else 0)
+    found = read_summary("batch", SUMMARY_SECONDS)
     for table in found["tables"].values():
         del table["sources"]
-    found["output"] = {"summary": uri, "tables": found["output"]["tables"]}
+    found["output"] = {"summary": summary_uri("batch"), "tables": found["output"]["tables"]}
     return found
 
 
@@ -138,21 +127,7 @@ def summary() -> dict[str, Any]:
 )  # fmt: skip
 def shop_batch() -> None:
     """raw files -> batch -> summary -> checks; what a failed batch has refused is looked at too."""
-    chosen = options(raw_files())
-    batch = BeamRunPythonPipelineOperator(
-        task_id="batch",
-        py_file=SETTINGS.launcher,
-        py_interpreter=SETTINGS.python,
-        py_requirements=list(SETTINGS.requirements) or None,
-        runner="{{ params.runner }}",
-        pipeline_options=chosen,
-        gcp_conn_id=SETTINGS.connection,
-        dataflow_config={
-            "job_name": "shop-batch", "project_id": SETTINGS.project, "location": SETTINGS.region,
-            "gcp_conn_id": SETTINGS.connection,
-        },
-        retry_policy=FinalExitCodes(),
-    )  # fmt: skip
+    batch = launcher("batch", options(raw_files()), job_name="shop-batch")
     found = summary()
     batch >> found
     dead_letters(found)

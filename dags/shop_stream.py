@@ -17,41 +17,26 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
-from airflow.sdk import Param, dag, get_current_context, task
-from shop_launcher import FinalExitCodes
+from airflow.sdk import Param, dag, task
+from shop_launcher import launcher, launcher_options
 from shop_settings import SETTINGS
-from shop_summary import read_summary, summary_uri
+from shop_summary import DATAFLOW, read_summary
 
 JOB_NAME = "shop-stream"
-DATAFLOW = "DataflowRunner"
 SUMMARY_SECONDS = 600
-"""The operator leaves the launcher once Dataflow has the job; it writes the summary when the job runs."""
+"""On Dataflow the launcher writes the summary when the job runs, which takes some minutes."""
 
 
 @task
 def options() -> dict[str, Any]:
     """The launcher's options, as the operator takes them."""
-    params = get_current_context()["params"]
-    return {
-        "pipeline": "stream",
-        "ensure_running": True,
-        "job_name": JOB_NAME,
-        "project": SETTINGS.project,
-        "location": SETTINGS.location,
-        "operations_dataset": SETTINGS.operations_dataset,
-        "summary": summary_uri("stream"),
-        **({"temp_location": f"{SETTINGS.bucket}/tmp"} if params["runner"] == DATAFLOW else {}),
-        **SETTINGS.stream_options,
-        **params["options"],
-    }
+    return launcher_options("stream", {"ensure_running": True, "job_name": JOB_NAME, **SETTINGS.stream_options})
 
 
 @task(retries=0)
 def summary() -> dict[str, Any]:
     """What was done, and how the stream is, for XCom."""
-    waits = SUMMARY_SECONDS if get_current_context()["params"]["runner"] == DATAFLOW else 0
-    return read_summary(summary_uri("stream"), waits)
+    return read_summary("stream", SUMMARY_SECONDS)
 
 
 @dag(
@@ -69,20 +54,7 @@ def summary() -> dict[str, Any]:
 )
 def shop_stream() -> None:
     """stream -> summary."""
-    stream = BeamRunPythonPipelineOperator(
-        task_id="stream",
-        py_file=SETTINGS.launcher,
-        py_interpreter=SETTINGS.python,
-        py_requirements=list(SETTINGS.requirements) or None,
-        runner="{{ params.runner }}",
-        pipeline_options=options(),
-        gcp_conn_id=SETTINGS.connection,
-        dataflow_config={
-            "job_name": JOB_NAME, "append_job_name": False, "project_id": SETTINGS.project,
-            "location": SETTINGS.region, "gcp_conn_id": SETTINGS.connection,
-        },
-        retry_policy=FinalExitCodes(),
-    )  # fmt: skip
+    stream = launcher("stream", options(), job_name=JOB_NAME, append_job_name=False)
     stream >> summary()
 
 

@@ -14,8 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from google.api_core.exceptions import NotFound
 from shop_settings import SETTINGS
 
-__all__ = ["read_summary", "run_name", "split", "summary_uri"]
+__all__ = ["DATAFLOW", "read_summary", "run_name", "split", "summary_uri"]
 
+DATAFLOW = "DataflowRunner"
 POLL_SECONDS = 10
 
 
@@ -31,11 +32,16 @@ def summary_uri(pipeline: str) -> str:
     return f"{SETTINGS.bucket}/summaries/{run_name(pipeline)}.json"
 
 
-def read_summary(uri: str, seconds: float) -> dict[str, Any]:
-    """The summary, for which it waits so long; the task fails for good where there is none."""
+def read_summary(pipeline: str, dataflow_seconds: float) -> dict[str, Any]:
+    """The summary; the task fails for good where there is none.
+
+    On Dataflow it is waited for so long: the operator leaves the launcher once Dataflow has the job.
+    """
+    uri = summary_uri(pipeline)
     bucket, name = split(uri)
     hook = GCSHook(gcp_conn_id=SETTINGS.connection)
-    deadline = time.monotonic() + seconds
+    waits = dataflow_seconds if get_current_context()["params"]["runner"] == DATAFLOW else 0
+    deadline = time.monotonic() + waits
     while True:
         try:
             found = json.loads(hook.download(bucket_name=bucket, object_name=name))
