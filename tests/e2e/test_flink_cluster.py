@@ -254,10 +254,11 @@ def kill_a_task_manager_that_works(endpoints: Endpoints, job: Job) -> None:
     name = found["taskmanagers"][0]["taskmanager-id"]
     process = psutil.Process(endpoints.services[name].process.pid)
     listening = {one.laddr.port for one in process.net_connections() if one.status == psutil.CONN_LISTEN}
-    pool = psutil.Process(endpoints.services[flink_cluster.PYTHON_WORKERS.name].process.pid)
-    workers = [
-        one for one in pool.children(recursive=True) if any(f":{port}" in " ".join(one.cmdline()) for port in listening)
-    ]
-    assert workers
+    workers = []
+    for pool in (flink_cluster.PYTHON_WORKERS, flink_cluster.JAVA_WORKERS):
+        started = psutil.Process(endpoints.services[pool.name].process.pid).children(recursive=True)
+        its = [one for one in started if any(f":{port}" in " ".join(one.cmdline()) for port in listening)]
+        assert its, pool.name
+        workers += its
     for pid in (process.pid, *(one.pid for one in workers)):
         os.kill(pid, signal.SIGKILL)
