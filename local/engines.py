@@ -6,6 +6,7 @@ that runs it under guard.py, so that none of them outlives this process, however
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shlex
@@ -95,5 +96,6 @@ def guarded(programs: dict[str, Path]) -> Iterator[Path]:
                 script.chmod(0o755)
             yield folder / "bin"
         deadline = time.monotonic() + GONE_SECONDS
-        while any(folder.glob("*.pid")) and time.monotonic() < deadline:
+        # The last watcher may remove the folder meanwhile, which glob takes for an empty one, unlike Path.glob.
+        while glob.glob("*.pid", root_dir=folder) and time.monotonic() < deadline:
             time.sleep(0.02)

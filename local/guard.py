@@ -35,6 +35,9 @@ def main() -> None:
             _watch(launcher, pid)
         finally:
             mark.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # a launcher that was not killed removes it too
+                if _closed(launcher) and not any(folder.glob("*.pid")):
+                    shutil.rmtree(folder, ignore_errors=True)
             os._exit(0)
     os.execv(program, sys.argv[2:])
 
@@ -49,7 +52,6 @@ def _watch(launcher: int, pid: int) -> None:
         select.select([launcher], [], [], POLL_SECONDS)
         if _closed(launcher):
             _end(pid)
-            shutil.rmtree(sys.argv[1], ignore_errors=True)  # which was the launcher's to remove
             return
 
 

@@ -105,6 +105,22 @@ def test_leaving_ends_what_still_runs(program: Path) -> None:
     assert not folder.exists()
 
 
+def test_leaving_waits_for_the_last_one_too(program: Path, tmp_path: Path) -> None:
+    quick = tmp_path / "quick"
+    quick.write_text("#!/bin/sh\necho ready\nexec sleep 60\n")
+    quick.chmod(0o755)
+    with guarded({"quick": quick, "stubborn": program}) as folder:
+        both = [subprocess.Popen([folder / name], stdout=subprocess.PIPE) for name in ("quick", "stubborn")]
+        for process in both:
+            assert process.stdout is not None
+            process.stdout.readline()
+    assert [process.wait(timeout=1) for process in both] == [-signal.SIGTERM, -signal.SIGKILL]
+    for process in both:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert not folder.parent.exists()
+
+
 def test_a_terminals_interrupt_reaches_the_launcher_alone(program: Path) -> None:
     with guarded({"program": program}) as folder, subprocess.Popen([folder / "program"], stdout=subprocess.PIPE) as one:
         assert one.stdout is not None
