@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def launcher(program: Path) -> Iterator[tuple[subprocess.Popen[str], int, int, P
         yield process, int(pid), int(child), Path(folder)
         os.kill(int(child), signal.SIGKILL)
         process.kill()
+    shutil.rmtree(folder, ignore_errors=True)  # a launcher that is killed after its program leaves it
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
