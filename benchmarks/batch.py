@@ -1,8 +1,8 @@
-"""Speed and memory of the batch pipeline, beside textbook Beam and a polars script: `python -m benchmarks.batch`.
+"""Compare the batch pipeline with textbook Beam and with a polars script: `python -m benchmarks.batch`.
 
-Each implementation runs on the same file, alone, in a process of its own, in turn; medians of three rounds. Exit
-code 1 if they do not yield the same keys and refused records, or if a requirement is not met. This process holds no
-data: a child's peak memory would begin at its parent's.
+Each implementation runs on the same file, in turn, alone and in a separate process; figures are medians of three
+rounds. Exit code 1 if they do not return the same keys and refused records, or if a requirement is not met. This
+process holds no data, because a child's peak memory would begin at its parent's.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = ["Requirement", "main"]
 TEXTBOOK, SCRIPT, PIPELINE = "textbook", "polars_script", "pipeline"
 ROUNDS = 3
 EMPTY = 100
-"""Events of the run whose time is taken as start-up."""
+"""Number of events of the run that measures the start-up time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Events of the comparison, and of the three runs that show how cost grows."""
+    """Numbers of events: of the comparison, and of the three runs that show how cost grows."""
 
     compared: int
     growth: tuple[int, int, int]
@@ -53,7 +53,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A figure, its limit, and on which side of it the figure must be."""
+    """A figure and its limit: the smallest value allowed if `at_least`, else the largest."""
 
     name: str
     figure: float
@@ -66,14 +66,14 @@ class Requirement:
 
 
 class Bench:
-    """Files and child processes of one benchmark, in `folder`."""
+    """The files and child processes of one benchmark, in `folder`."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self._folder = folder
         self._console = console
 
     def events(self, count: int) -> Path:
-        """The file with so many events; its name is the table's, its folder tells the count."""
+        """Return the file with `count` events, written on first use; its name is that of the table."""
         file = self._folder / "events" / str(count) / "user_events.ndjson"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Bench:
         return file
 
     def measure(self, name: str, count: int) -> Measured:
-        """Run one implementation once; what it wrote stays under outputs/<count>/<name> until its next run."""
+        """Run one implementation once. Its output stays in outputs/<count>/<name> until its next run."""
         source = self.events(count)
         output = self._folder / "outputs" / str(count) / name
         shutil.rmtree(output, ignore_errors=True)
@@ -95,18 +95,18 @@ class Bench:
         return result
 
     def compare(self, count: int) -> bool:
-        """Whether all implementations yielded the same for the file with so many events."""
+        """Whether all implementations returned the same for the file with `count` events."""
         command = [sys.executable, "-m", "benchmarks.outcome", str(self._folder / "outputs" / str(count))]
         return subprocess.run(command, check=False).returncode == 0
 
 
 def medians(runs: Sequence[Measured]) -> Measured:
-    """The medians of seconds and of peak bytes."""
+    """Return the medians of seconds and of peak bytes."""
     return Measured(median(run.seconds for run in runs), median(run.peak_bytes for run in runs))
 
 
 def compared(bench: Bench, count: int, rounds: int) -> dict[str, Measured]:
-    """The medians of each implementation, run in turn."""
+    """Run the implementations in turn; return the medians of each."""
     runs: dict[str, list[Measured]] = {TEXTBOOK: [], SCRIPT: [], PIPELINE: []}
     for _ in range(rounds):
         for name, results in runs.items():
@@ -115,7 +115,7 @@ def compared(bench: Bench, count: int, rounds: int) -> dict[str, Measured]:
 
 
 def growth(bench: Bench, sizes: Sequence[int], rounds: int) -> dict[int, Measured]:
-    """The pipeline's medians for each number of events, run in turn."""
+    """Run the pipeline on each number of events, in turn; return the medians of each."""
     runs: dict[int, list[Measured]] = {count: [] for count in sizes}
     for _ in range(rounds):
         for count, results in runs.items():
@@ -124,8 +124,11 @@ def growth(bench: Bench, sizes: Sequence[int], rounds: int) -> dict[int, Measure
 
 
 def requirements(by_name: dict[str, Measured], by_count: dict[int, Measured]) -> list[Requirement]:
-    """The figures that issue 3 asks for. Cost per event is taken with the start-up subtracted: the stricter way,
-    since start-up spread over more events makes them look cheaper."""
+    """Return the figures that have a limit.
+
+    The cost per event is without the start-up time. That is the stricter way: start-up time that is spread over more
+    events makes each of them look cheaper.
+    """
     seconds = by_name[PIPELINE].seconds
     start_up = by_count[EMPTY].seconds
     small, middle, large = (count for count in by_count if count != EMPTY)
@@ -144,41 +147,41 @@ def requirements(by_name: dict[str, Measured], by_count: dict[int, Measured]) ->
 
 
 def show(console: Console, by_name: dict[str, Measured], by_count: dict[int, Measured], count: int) -> None:
-    """Print what was measured."""
+    """Print the figures."""
     speeds = Table(title=f"{count:,} events, medians", title_justify="left")
     for heading in ("implementation", "seconds", "events/s", "peak MB"):
         speeds.add_column(heading, justify="left" if heading == "implementation" else "right")
-    for name, one in by_name.items():
-        speeds.add_row(name, f"{one.seconds:.2f}", f"{count / one.seconds:,.0f}", f"{one.peak_bytes / 1e6:,.0f}")
+    for name, run in by_name.items():
+        speeds.add_row(name, f"{run.seconds:.2f}", f"{count / run.seconds:,.0f}", f"{run.peak_bytes / 1e6:,.0f}")
     console.print(speeds)
     costs = Table(title="the pipeline by number of events", title_justify="left")
     for heading in ("events", "seconds", "us/event", "us/event without start-up", "peak MB"):
         costs.add_column(heading, justify="right")
     start_up = by_count[EMPTY].seconds
-    for events, one in by_count.items():
-        bare = "" if events == EMPTY else f"{(one.seconds - start_up) / events * 1e6:.2f}"
-        each = f"{one.seconds / events * 1e6:.2f}"
-        costs.add_row(f"{events:,}", f"{one.seconds:.2f}", each, bare, f"{one.peak_bytes / 1e6:,.0f}")
+    for events, run in by_count.items():
+        bare = "" if events == EMPTY else f"{(run.seconds - start_up) / events * 1e6:.2f}"
+        each = f"{run.seconds / events * 1e6:.2f}"
+        costs.add_row(f"{events:,}", f"{run.seconds:.2f}", each, bare, f"{run.peak_bytes / 1e6:,.0f}")
     console.print(costs)
 
 
-def judge(console: Console, found: Sequence[Requirement]) -> bool:
-    """Print each requirement and whether it is met; True if all are."""
+def print_requirements(console: Console, requirements: Sequence[Requirement]) -> bool:
+    """Print each requirement and whether it is met; return True if all are met."""
     table = Table(title="requirements", title_justify="left")
     for heading in ("requirement", "figure", "limit", "met"):
         table.add_column(heading)
-    for one in found:
-        sign = "at least" if one.at_least else "at most"
-        table.add_row(one.name, f"{one.figure:,.2f}", f"{sign} {one.limit:g}", "yes" if one.met else "NO")
+    for each in requirements:
+        sign = "at least" if each.at_least else "at most"
+        table.add_row(each.name, f"{each.figure:,.2f}", f"{sign} {each.limit:g}", "yes" if each.met else "NO")
     console.print(table)
-    return all(one.met for one in found)
+    return all(each.met for each in requirements)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The benchmark; the exit code."""
+    """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a few thousand events, once: equality is checked, speed is not judged"
+        "--quick", action="store_true", help="a few thousand events, once: check the results, but not the speed"
     )
     parser.add_argument("--folder", type=Path, help="keep events and outputs here (default: a temporary folder)")
     options = parser.parse_args(arguments)
@@ -188,14 +191,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(options.folder or Path(temporary), console)
         by_name = compared(bench, sizes.compared, rounds)
         if not bench.compare(sizes.compared):
-            console.print("the implementations do not yield the same: nothing is compared")
+            console.print("the implementations do not return the same: speed is not compared")
             return 1
         console.print("the same keys and the same refused records from all")
         by_count = growth(bench, (EMPTY, *sizes.growth), rounds)
     show(console, by_name, by_count, sizes.compared)
-    met = judge(console, requirements(by_name, by_count))
+    met = print_requirements(console, requirements(by_name, by_count))
     if options.quick:
-        console.print("--quick: too few events to judge by")
+        console.print("--quick: too few events for the limits to apply")
         return 0
     return 0 if met else 1
 

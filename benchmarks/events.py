@@ -21,7 +21,7 @@ LINES_PER_WRITE = 50_000
 
 
 def event(number: int) -> str:
-    """The clean event of this number, as a line without its end. No two numbers below 2**64 share an event_id."""
+    """Return the clean event `number` as a line without newline. Numbers below 2**64 have distinct event_ids."""
     mixed = number * 0x9E3779B97F4A7C15 % 2**64
     day, rest = 1 + mixed % 28, mixed >> 20
     clock = f"{rest % 24:02}:{rest // 24 % 60:02}:{rest // 1440 % 60:02}.{mixed % 1_000_000:06}"
@@ -33,7 +33,7 @@ def event(number: int) -> str:
 
 
 def _with(field: str, value: str) -> Callable[[str], str]:
-    """A way to break an event: `field` holds the JSON text `value`."""
+    """Return a function that breaks an event: it sets `field` to the JSON text `value`."""
 
     def broken(line: str) -> str:
         head, _, rest = line.partition(f'"{field}":"')
@@ -59,7 +59,7 @@ BREAKS: tuple[Callable[[str], str], ...] = (
 
 
 def records(count: int, duplicates: float = DUPLICATES, seed: int = 1) -> Iterator[tuple[str, int | None]]:
-    """`count` records: a line without its end, and the number of the event that it is; None for a broken one."""
+    """Yield `count` records: a line without newline, and the number of its event, None for a broken record."""
     chance = random.Random(seed)
     originals = 0
     for _ in range(count):
@@ -74,7 +74,7 @@ def records(count: int, duplicates: float = DUPLICATES, seed: int = 1) -> Iterat
 
 
 def write_events(path: Path, count: int, seed: int = 1) -> None:
-    """Write `count` records, each ended by a newline."""
+    """Write `count` records, one per line."""
     lines = (line for line, _ in records(count, seed=seed))
     with path.open("w", encoding="utf-8", newline="\n") as file:
         while some := list(islice(lines, LINES_PER_WRITE)):

@@ -1,4 +1,4 @@
-"""One implementation on one file, in this process: `python -m benchmarks.measure NAME SOURCE FOLDER` prints JSON.
+"""Run one implementation on one file in this process: `python -m benchmarks.measure NAME SOURCE FOLDER` prints JSON.
 
 {"seconds": the work itself, from the call to its return, imports left out; "peak_bytes": the process's greatest
 resident size, imports included}.
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 def main(name: str, source: str, folder: str) -> None:
-    """Run benchmarks.<name>.run(source, folder) and print what it took."""
+    """Run benchmarks.<name>.run(source, folder); print its seconds and peak memory."""
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     run = importlib.import_module(f"benchmarks.{name}").run
     started = time.perf_counter()

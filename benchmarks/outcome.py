@@ -1,4 +1,4 @@
-"""What an implementation made of the events, read from its files: keys and refused records. All must agree.
+"""The outcome of an implementation, read from its files: keys and refused records. All implementations must agree.
 
 `python -m benchmarks.outcome FOLDER` compares FOLDER/<implementation> for each and exits 1 where they differ.
 """
@@ -16,7 +16,7 @@ IMPLEMENTATIONS = ("textbook", "polars_script", "pipeline")
 
 
 def read_outcome(name: str, folder: Path) -> tuple[pl.Series, pl.Series]:
-    """The keys of the clean rows and the refused lines, each sorted, repeats kept."""
+    """Return the keys of the clean rows and the refused lines, sorted, with repeats."""
     match name:
         case "textbook":
             keys = pl.read_parquet(folder / "clean*", columns=["event_id"])["event_id"]
@@ -39,7 +39,7 @@ def _lines(folder: Path, pattern: str) -> pl.Series:
 
 
 def differences(folder: Path) -> list[str]:
-    """Where two implementations differ, a line each; empty if all yield the same keys, once, and refuse the same."""
+    """Return the differences between implementations as lines; empty if all agree and have each key once."""
     found: list[str] = []
     reference: tuple[pl.Series, pl.Series] | None = None
     for name in IMPLEMENTATIONS:
@@ -56,7 +56,7 @@ def differences(folder: Path) -> list[str]:
 
 
 def main(folder: str) -> int:
-    """Print the differences; 1 if there are any."""
+    """Print the differences; return 1 if there are any."""
     found = differences(Path(folder))
     for line in found:
         print(line)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from connectors.files import InputFile
-from connectors.storage import Storage
-from contracts.odcs import shipped
-from pipelines.batch import Batch
+from connectors.bigquery.warehouse import Warehouse
+from connectors.files.names import InputFile
+from connectors.files.storage import Storage
+from connectors.sinks.destination import Destination
+from contracts.odcs.tables import shipped
+from pipelines.batch.graph import Batch
 from transforms.ledger import Balance
 from transforms.run import Run
 
@@ -21,19 +24,28 @@ TABLE = "user_events"
 
 
 def run(source: Path, folder: Path) -> None:
-    """From the events in `source` to `processed/` and `dead_letters/`. ValueError if the ledger does not hold."""
+    """Run from the events in `source` to `processed/` and `dead_letters/`. ValueError if the ledger is broken."""
     status = source.stat()
     file = InputFile(TABLE, str(source), status.st_size, status.st_mtime_ns)
     constants = Run(
-        run_id="bench", token="bench", pipeline="batch", started_at=datetime.now(UTC), project="", location="",
-        operations_dataset="", processed=str(folder / "processed"), dead_letters=str(folder / "dead_letters"),
-        max_record_bytes=10_000_000, max_dead_letter_ratio=0.2,
-    )  # fmt: skip
+        run_id="bench",
+        token="bench",
+        pipeline="batch",
+        started_at=datetime.now(UTC),
+        project="",
+        location="",
+        operations_dataset="",
+        processed=str(folder / "processed"),
+        dead_letters=str(folder / "dead_letters"),
+        max_record_bytes=10_000_000,
+        max_dead_letter_ratio=0.2,
+    )
+    destination = Destination(constants, {TABLE: shipped()[TABLE]}, {TABLE: ""}, Warehouse("", ""))
+    batch = Batch.between((file,), Storage(), destination)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        balances = Batch(constants, {TABLE: shipped()[TABLE]}, (file,), Storage()).balance(pipeline)
-        balances | "Check" >> beam.Map(_held)
+        replace(batch, load=beam.Map(_check)).build(pipeline)
 
 
-def _held(balance: Balance) -> None:
+def _check(balance: Balance) -> None:
     if balance.state is not None:
         raise ValueError(balance.explain())

@@ -1,4 +1,4 @@
-"""The same job as a script for one machine: polars on whole columns, all threads, no provenance and no codes."""
+"""The same job as a polars script for one machine: whole columns, all threads, no provenance and no error codes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ COLUMNS = (
 EVENT = pl.Struct({name: pl.String for name in COLUMNS})
 TEXT = r'"[^"\\]*"'
 FLAT = rf"^\{{{TEXT}:(?:{TEXT}|null)(?:,{TEXT}:(?:{TEXT}|null))*\}}$"
-"""One flat object of texts. polars' JSON reader refuses a whole column for one bad line; such lines never reach it."""
+"""A flat object of strings. Other lines do not go to polars' JSON reader, which refuses a column for one bad line."""
 
 
 def run(source: Path, folder: Path) -> None:
-    """From the events in `source` to clean.parquet and refused.parquet in `folder`."""
+    """Run from the events in `source` to clean.parquet and refused.parquet in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     lines = pl.read_csv(source, separator="\x01", quote_char=None, has_header=False, schema={"raw": pl.String})
@@ -47,17 +47,17 @@ def run(source: Path, folder: Path) -> None:
     flat = (
         lines.lazy().filter(pl.col("raw").str.contains(FLAT)).with_columns(event=pl.col("raw").str.json_decode(EVENT))
     )
-    odd = lines.filter(~pl.col("raw").str.contains(FLAT))  # a few: one by one
+    odd = lines.filter(~pl.col("raw").str.contains(FLAT))  # a few, decoded one by one
     read = odd.with_columns(pl.Series("event", [_event(raw) for raw in odd["raw"]], dtype=EVENT)).lazy()
-    judged = (
+    checked = (
         pl.concat([flat, read])
         .with_columns(moment=moment)
         .with_columns(clean=pl.all_horizontal(rules).fill_null(False))
         .collect(engine="streaming")
     )
-    judged.filter(~pl.col("clean")).select("raw").write_parquet(folder / "refused.parquet", compression_level=1)
+    checked.filter(~pl.col("clean")).select("raw").write_parquet(folder / "refused.parquet", compression_level=1)
     clean = (
-        judged.lazy()
+        checked.lazy()
         .filter("clean")
         .select(event.struct.unnest(), "moment")
         .with_columns(
@@ -71,7 +71,7 @@ def run(source: Path, folder: Path) -> None:
 
 
 def _event(line: str) -> dict[str, str | None] | None:
-    """The fields of an event that is not plainly flat, None where a field is no text or the line no object."""
+    """Return the fields of an event, None for a field that is not a string; None if the line is not an object."""
     try:
         event = json.loads(line)
         fields = {name: event.get(name) for name in COLUMNS}

@@ -1,8 +1,8 @@
-"""Speed, latency and memory of the stream, beside others on the same topic: `python -m benchmarks.stream`.
+"""Compare the stream with other readers of the same topic: `python -m benchmarks.stream`.
 
-Each contender runs alone, in a process of its own, in turn; medians of three rounds. Rates are those from the first
-record read to the last one durable: the start of engines is left out for all. The slow ones get 60 s each. Exit code 1
-if a contender that goes to the end does not yield every key once, or if a requirement is not met.
+Each contender runs in turn, alone and in a separate process; figures are medians of three rounds. Rates count from the
+first record read to the last record durable, so the start of engines does not count. Slow contenders get 60 s each.
+Exit code 1 if a contender that reads everything does not return every key once, or if a requirement is not met.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.batch import Requirement, judge
+from benchmarks.batch import Requirement, print_requirements
 from benchmarks.streaming.consumer import LETTERS
 from benchmarks.streaming.site import Site, site
 from benchmarks.streaming.task import TABLE
@@ -31,7 +31,7 @@ SLOW_SECONDS = 60.0
 LATENCY_RATE = 1_000
 LATENCY_SECONDS, WARM_SECONDS = 60, 10
 MEMORY_EVENTS, MEMORY_RATE = 2_000_000, 15_000
-"""So fast that half of them take longer than the horizon and the part of it that keys stay beyond it, 75 s."""
+"""Slow enough that half of the events take longer than keys are kept: the horizon and one generation, 75 s."""
 RESTART_KEYS, RESTART_EVENTS = 1_000_000, 1_000
 INDEX_KEYS = (1_000_000, 10_000_000)
 LONGEST_SECONDS = 1_800.0
@@ -39,7 +39,7 @@ LONGEST_SECONDS = 1_800.0
 
 @dataclass(frozen=True)
 class Contender:
-    """Who runs, on which engine, whether only for a limited time, and what it is."""
+    """A module, the engine it runs on, whether its time is limited, and its title in the table."""
 
     module: str
     runner: str
@@ -61,7 +61,7 @@ FURTHER = ("latency", "memory", "restart", "index")
 
 
 class Bench:
-    """What was measured: runs by name of what was run."""
+    """Measured runs, by name of what was run."""
 
     def __init__(self, where: Site, console: Console, events: int, slow_seconds: float) -> None:
         self._site, self._console = where, console
@@ -69,14 +69,14 @@ class Bench:
         self.runs: dict[str, list[dict[str, Any]]] = {}
 
     def compare(self, name: str) -> None:
-        """Run a contender over the topic once. ValueError if it loses a key, or has one twice."""
-        who = CONTENDERS[name]
+        """Run a contender over the topic once. Raises ValueError if a key is lost or written twice."""
+        contender = CONTENDERS[name]
         sent = self._site.topic("events", self._events)
-        seconds = self._slow_seconds if who.slow else LONGEST_SECONDS
-        runner = {"runner": who.runner} if who.runner else {}
-        self._note(name, self._site.measure(who.module, "events", self._events, seconds, **runner))
-        if who.module in ("pipeline", "consumer"):
-            self._check(self.runs[name][-1]["name"], who.module, sent)
+        seconds = self._slow_seconds if contender.slow else LONGEST_SECONDS
+        runner = {"runner": contender.runner} if contender.runner else {}
+        self._note(name, self._site.measure(contender.module, "events", self._events, seconds, **runner))
+        if contender.module in ("pipeline", "consumer"):
+            self._check(self.runs[name][-1]["name"], contender.module, sent)
 
     def _check(self, dataset: str, module: str, sent: dict[str, int]) -> None:
         operations = f"{dataset}_operations.dead_letters" if module == "pipeline" else f"{dataset}.{LETTERS}"
@@ -87,89 +87,92 @@ class Bench:
             raise ValueError(f"{dataset}: {rows} rows, {keys} keys, {refused} refused of {sent}")
 
     def latency(self, seconds: float = LATENCY_SECONDS) -> None:
-        """How late records are at a steady rate, for the counter and for the pipeline."""
+        """Measure latency at a steady rate, of the counter and of the pipeline."""
         events = int(LATENCY_RATE * seconds)
         for contender in ("limit", "pipeline"):
             with self._site.live_topic(events, LATENCY_RATE) as topic:
                 warm = WARM_SECONDS if seconds > 2 * WARM_SECONDS else seconds / 4
-                found = self._site.measure(contender, topic, events, LONGEST_SECONDS, warm_seconds=warm)
-                self._note(f"latency_{contender}", found)
+                run = self._site.measure(contender, topic, events, LONGEST_SECONDS, warm_seconds=warm)
+                self._note(f"latency_{contender}", run)
 
     def memory(self, events: int) -> None:
-        """The size of the process at half of the events, and at all of them, with a horizon of a minute."""
+        """Measure the memory of the process at half of the events and at all of them, with a horizon of a minute."""
         with self._site.live_topic(events, MEMORY_RATE) as topic:
-            found = self._site.measure("memory", topic, events, LONGEST_SECONDS, arguments=["--dedup_horizon=60s"])
-            self._note("memory", found)
+            run = self._site.measure("memory", topic, events, LONGEST_SECONDS, arguments=["--dedup_horizon=60s"])
+            self._note("memory", run)
 
     def restart(self, keys: int) -> None:
-        """How long it takes from a start to the first rows, into an empty table and into one that holds keys."""
+        """Measure the time from the start to the first rows, with an empty table and with a table of `keys` keys."""
         self._site.topic("restart", RESTART_EVENTS)
         for held in (0, keys):
             name = self._site.unique("restart")
             if held:
                 self._site.call("benchmarks.streaming.fill", name, str(held))
-            found = self._site.measure("pipeline", "restart", RESTART_EVENTS, LONGEST_SECONDS, name=name)
-            self._note("restart_full" if held else "restart_empty", found)
+            run = self._site.measure("pipeline", "restart", RESTART_EVENTS, LONGEST_SECONDS, name=name)
+            self._note("restart_full" if held else "restart_empty", run)
 
     def index(self, sizes: Sequence[int]) -> None:
-        """Bytes a key of the index."""
+        """Measure the bytes that a key takes in the index."""
         for keys in sizes:
             self._note(f"index_{keys}", self._site.call("benchmarks.streaming.index", str(keys)))
 
     def median(self, name: str, figure: str) -> float | None:
-        """The median of a figure, None where it was not measured."""
+        """Return the median of a figure, None if it was not measured."""
         runs = self.runs.get(name)
         return median(run[figure] for run in runs) if runs else None
 
     def rate(self, name: str) -> float | None:
-        """The median rate of a contender, in events a second."""
+        """Return the median rate of a contender in events per second, None if it was not measured."""
         runs = self.runs.get(name)
         return median(run["records"] / run["seconds"] for run in runs) if runs else None
 
-    def _note(self, name: str, found: dict[str, Any]) -> None:
-        self.runs.setdefault(name, []).append(found)
-        shown = {key: value for key, value in found.items() if key not in ("name", "records", "seconds")}
-        if "seconds" in found:
-            rate = found["records"] / found["seconds"]
-            self._console.print(f"{name:16} {found['records']:9,} in {found['seconds']:7.2f} s {rate:9,.0f}/s", end=" ")
+    def _note(self, name: str, run: dict[str, Any]) -> None:
+        self.runs.setdefault(name, []).append(run)
+        others = {key: value for key, value in run.items() if key not in ("name", "records", "seconds")}
+        if "seconds" in run:
+            rate = run["records"] / run["seconds"]
+            self._console.print(f"{name:16} {run['records']:9,} in {run['seconds']:7.2f} s {rate:9,.0f}/s", end=" ")
         else:
             self._console.print(f"{name:16}", end=" ")
-        self._console.print(shown, highlight=False, soft_wrap=True)
+        self._console.print(others, highlight=False, soft_wrap=True)
 
 
 def requirements(bench: Bench) -> list[Requirement]:
-    """The figures that issue 4 asks for, those that were measured."""
-    wanted: list[tuple[str, float | None, float | None, float, bool]] = [
+    """Return the figures that have a limit, if they were measured."""
+    ratios: list[tuple[str, float | None, float | None, float, bool]] = [
         ("(e) over (a), Prism (aim 0.7)", bench.rate("pipeline"), bench.rate("limit"), 0.4, True),
         ("(e) over (b) on Flink", bench.rate("pipeline"), bench.rate("textbook_flink"), 20, True),
         ("(e) over (c)", bench.rate("pipeline"), bench.rate("consumer"), 3, True),
         ("(f) over (a), Flink (aim 0.7)", bench.rate("pipeline_flink"), bench.rate("limit_flink"), 0.3, True),
         (
             "process, all events over half of them, horizon 60 s",
-            bench.median("memory", "whole_bytes"), bench.median("memory", "half_bytes"), 1.1, False,
+            bench.median("memory", "whole_bytes"),
+            bench.median("memory", "half_bytes"),
+            1.1,
+            False,
         ),
-    ]  # fmt: skip
-    found = [
-        Requirement(name, one / other, limit, at_least)
-        for name, one, other, limit, at_least in wanted
-        if one is not None and other is not None
+    ]
+    measured = [
+        Requirement(name, figure / reference, limit, at_least)
+        for name, figure, reference, limit, at_least in ratios
+        if figure is not None and reference is not None
     ]
     later = _difference(bench.median("latency_pipeline", "p99_ms"), bench.median("latency_limit", "p99_ms"))
     longer = _difference(bench.median("restart_full", "start_seconds"), bench.median("restart_empty", "start_seconds"))
     if later is not None:
-        found.append(Requirement("p99 latency above that of (a), s", later / 1000, 1.5, False))
+        measured.append(Requirement("p99 latency above that of (a), s", later / 1000, 1.5, False))
     if longer is not None:
-        found.append(Requirement("restart with keys over one with none, s", longer, 10, False))
+        measured.append(Requirement("restart with keys, longer than without, s", longer, 10, False))
     for name in bench.runs:
         if name.startswith("index_"):
             keys, size = int(name.removeprefix("index_")), bench.median(name, "bytes_per_key")
             assert size is not None
-            found.append(Requirement(f"bytes a key at {keys:,} keys", size, 64, False))
-    return found
+            measured.append(Requirement(f"bytes a key at {keys:,} keys", size, 64, False))
+    return measured
 
 
-def _difference(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _difference(figure: float | None, reference: float | None) -> float | None:
+    return None if figure is None or reference is None else figure - reference
 
 
 def show(console: Console, bench: Bench, events: int) -> None:
@@ -187,12 +190,12 @@ def show(console: Console, bench: Bench, events: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The benchmark; the exit code."""
+    """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=__doc__)
     add = parser.add_argument
-    add("--events", type=int, default=EVENTS, help="in the topic; with fewer than the default nothing is judged")
+    add("--events", type=int, default=EVENTS, help="in the topic; with fewer than the default, limits do not apply")
     add("--rounds", type=int, default=ROUNDS)
-    add("--seconds", type=float, default=SLOW_SECONDS, help="that the slow contenders have")
+    add("--seconds", type=float, default=SLOW_SECONDS, help="time of each slow contender")
     everything = (*CONTENDERS, *FURTHER)
     add("--only", default=",".join(everything), help=f"some of {','.join(everything)}")
     add("--directory", type=Path, help="keep the servers' data here (default: a temporary folder)")
@@ -217,9 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "index" in only:
             bench.index([int(keys * share) for keys in INDEX_KEYS])
     show(console, bench, options.events)
-    met = judge(console, requirements(bench))
+    met = print_requirements(console, requirements(bench))
     if options.events < EVENTS:
-        console.print(f"fewer than {EVENTS:,} events: too few to judge by")
+        console.print(f"fewer than {EVENTS:,} events: too few for the limits to apply")
         return 0
     return 0 if met else 1
 

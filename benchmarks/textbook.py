@@ -1,4 +1,4 @@
-"""The same job as Beam's documentation writes it: one element a record, JSON, GroupByKey by event_id, Parquet out."""
+"""The same job in the style of Beam's documentation: an element per record, JSON, GroupByKey by event_id, Parquet."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ROW = pa.schema(
 
 
 class Rules:
-    """As strict as the contract on the fields of a user event."""
+    """The rules of the contract for the fields of a user event."""
 
     def __init__(self) -> None:
         self._earliest = datetime(2000, 1, 1, tzinfo=UTC)
         self._latest = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
 
     def event(self, line: str | bytes) -> dict[str, Any] | None:
-        """The event that a line holds, with its hour; None for a line that breaks a rule."""
+        """Return the event of a line, with its hour; None if the line breaks a rule."""
         try:
             event: dict[str, Any] = json.loads(line)
             for name in REQUIRED:
@@ -54,7 +54,7 @@ class Rules:
 
 
 class Validate(beam.DoFn):
-    """A line -> (event_id, event), or the line itself on `refused`."""
+    """Line -> (event_id, event); the line itself on `refused`."""
 
     REFUSED = "refused"
 
@@ -70,25 +70,23 @@ class Validate(beam.DoFn):
 
 
 def utc(text: str) -> datetime:
-    """The moment; without an offset it is UTC."""
+    """Parse a timestamp; without an offset it is UTC."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def first(_: str, events: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One of the events that share an event_id, as a row: what is grouped is text, which Beam need not pickle."""
+    """Return one of the events that share an event_id, as a row. Groups hold strings, which Beam need not pickle."""
     event = next(iter(events))
     return {**event, "event_timestamp": utc(event["event_timestamp"])}
 
 
 def run(source: Path, folder: Path) -> None:
-    """From the events in `source` to `clean-*.parquet` and `refused-*.ndjson` in `folder`."""
+    """Run from the events in `source` to `clean-*.parquet` and `refused-*.ndjson` in `folder`."""
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         checked = (
-            pipeline
-            | ReadFromText(str(source))
-            | beam.ParDo(Validate()).with_outputs(Validate.REFUSED, main="clean")
-        )  # fmt: skip
+            pipeline | ReadFromText(str(source)) | beam.ParDo(Validate()).with_outputs(Validate.REFUSED, main="clean")
+        )
         (
             checked.clean
             | beam.GroupByKey()

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
-from contracts.errors import Misuse
 from local.service import PROJECT as LOCAL_PROJECT
-from pipelines.options import PipelineArguments
+from pipelines.runs.command_line import PipelineArguments
+from pipelines.runs.options import LOCAL_DIR_HELP, default_local_dir, named_folder
+from pipelines.runs.required import check_required
 
-__all__ = ["LOCAL_LOCATION", "LOCAL_PROJECT", "add_local", "add_place", "at_least_one", "parser", "place", "positive"]
+__all__ = [
+    "LOCAL_LOCATION",
+    "LOCAL_PROJECT",
+    "add_local",
+    "add_local_dir",
+    "add_place",
+    "at_least_one",
+    "local_dir_option",
+    "local_folder",
+    "local_options",
+    "parser",
+    "place",
+    "positive",
+]
 
 LOCAL_LOCATION = "US"
 
 
 def parser(command: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """The parser of a command; `examples` has one line each, without the launcher and the command."""
-    lines = "\n".join(f"  python launcher.py {command} {line}".rstrip() for line in examples.split("\n"))
+    """Return the parser of a command; `examples` has one example a line, without the launcher and the command."""
+    lines = "\n".join(f"  python3 launcher.py {command} {line}".rstrip() for line in examples.split("\n"))
     return PipelineArguments(
-        prog=f"launcher.py {command}", description=description, epilog=f"examples:\n{lines}", allow_abbrev=False,
+        prog=f"launcher.py {command}",
+        description=description,
+        epilog=f"examples:\n{lines}",
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
 
 
 def at_least_one(text: str) -> int:
-    """A whole number from 1."""
+    """Parse a whole number from 1."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1")
     return int(text)
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parse a number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -41,24 +59,42 @@ def positive(text: str) -> float:
     return number
 
 
+def local_folder(text: str) -> Path:
+    """Parse the folder of the local cloud."""
+    return Path(named_folder(text))
+
+
 def add_local(parser: argparse.ArgumentParser) -> None:
-    """--local and --local_dir."""
-    parser.add_argument("--local", action="store_true", help="use servers on this machine in place of Google's")
-    parser.add_argument("--local_dir", type=Path, default=Path(".local"), help="where their data is (default .local)")
+    """Add --local and --local_dir."""
+    parser.add_argument("--local", action="store_true", help="use the local cloud on this machine")
+    add_local_dir(parser)
+
+
+def add_local_dir(parser: argparse.ArgumentParser) -> None:
+    """Add --local_dir."""
+    parser.add_argument("--local_dir", type=local_folder, default=Path(default_local_dir()), help=LOCAL_DIR_HELP)
+
+
+def local_options(directory: Path) -> str:
+    """Return the options of the local cloud in `directory`, as a hint repeats them."""
+    return "--local" + local_dir_option(directory)
+
+
+def local_dir_option(directory: Path) -> str:
+    """Return ` --local_dir DIRECTORY`, or '' if it is the default."""
+    return "" if directory == Path(default_local_dir()) else f" --local_dir {shlex.quote(str(directory))}"
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """--project and --location, and what add_local adds."""
+    """Add --project, --location and what `add_local` adds."""
     parser.add_argument("--project", help="Google Cloud project")
     parser.add_argument("--location", help="BigQuery location, for example EU")
     add_local(parser)
 
 
 def place(arguments: argparse.Namespace, command: str) -> tuple[str, str]:
-    """Project and location; Misuse where they are missing and it is not --local."""
+    """Return project and location. Raises UsageError if one is missing and --local is not given."""
     project = arguments.project or (LOCAL_PROJECT if arguments.local else None)
     location = arguments.location or (LOCAL_LOCATION if arguments.local else None)
-    if project is None or location is None:
-        missing = [name for name, value in (("--project", project), ("--location", location)) if value is None]
-        raise Misuse(f"{', '.join(missing)} missing; on this machine: launcher.py {command} --local")
-    return project, location
+    check_required({"--project": project, "--location": location}, f"; on this machine: launcher.py {command} --local")
+    return str(project), str(location)

@@ -2,60 +2,107 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import StandardOptions
 
-from commands.arguments import LOCAL_PROJECT
-from commands.session import cloud, engines, interruptible, log, output, progress, quiet
-from connectors.storage import Storage
-from contracts.errors import Misuse
-from operations.metrics import served
-from operations.progress import shown
-from operations.report import print_summary
-from pipelines.batch_run import EXIT_CODES, as_json, run_batch
-from pipelines.dataflow import is_dataflow
-from pipelines.help import pipeline_help
-from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
-from pipelines.template import write_batch_template
-from transforms.ledger import State
+from commands.arguments import LOCAL_PROJECT, local_options
+from commands.default_place import LOCAL_BY_DEFAULT, runs_locally
+from commands.local_settings import create_local_buckets, with_local_folders
+from commands.process_state import interruptible, quiet
+from commands.session import cloud, engines
+from connectors.files.storage import Storage
+from console.batch_progress import batch_progress
+from console.metrics_server import served
+from console.report import print_lines, print_summary
+from console.terminal import Terminal
+from console.waits import log_waits
+from contracts.errors import UsageError
+from pipelines.batch.dry_run import dry_run_lines
+from pipelines.batch.preflight import NoInput
+from pipelines.batch.run import run_batch
+from pipelines.batch.summary import BatchSummary
+from pipelines.engines.runners import is_dataflow
+from pipelines.runs.command_line import CommandLine
+from pipelines.runs.exit_codes import EXIT_CODES
+from pipelines.runs.help import HELP, pipeline_help
+from pipelines.runs.settings import BatchSettings
+from pipelines.runs.summary import as_json
+from pipelines.templates import write_batch_template
+from sample_data.seed import ensure_sample_files
+from transforms.run_state import RunState
 
 __all__ = ["run"]
 
+DRY_RUN = "--dry_run"
 
-def run(argv: list[str]) -> int:
-    """Run the command; its exit code."""
-    if "--help" in argv or "-h" in argv:
-        print(pipeline_help("batch"))
+
+def run(argv: list[str], terminal: Terminal) -> int:
+    """Run the command and return its exit code."""
+    if not HELP.isdisjoint(argv):
+        print(pipeline_help("batch", "--help_all" in argv))
         return 0
-    parser = PipelineArguments(prog="launcher.py batch", conflict_handler="resolve", allow_abbrev=False)
-    beam_arguments(parser)
-    check_known(argv, parser)
+    dry_run = DRY_RUN in argv  # Beam has an option of this name too, with a value
+    line = CommandLine.parse([argument for argument in argv if argument != DRY_RUN], "launcher.py batch")
     interruptible()
-    options = PipelineOptions(argv)
-    ours = options.view_as(OperationsOptions)
-    if ours.local and is_dataflow(options):
-        raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner DirectRunner")
+    by_default = runs_locally("batch", line, os.environ)
+    if by_default:
+        terminal.log(LOCAL_BY_DEFAULT)
+        line = line.with_defaults(local=True)
+    local, directory, runner = line.value("local"), Path(line.value("local_dir")), line.value("runner")
+    options = line.beam().options()
+    if local and is_dataflow(options):
+        raise UsageError("--local: Dataflow's workers cannot reach this machine's services; use --runner DirectRunner")
     if options.view_as(StandardOptions).no_wait_until_finish:
-        raise Misuse("--no_wait_until_finish is a stream's: a batch's launcher holds the leases")
-    directory, runner = Path(ours.local_dir), options.view_as(StandardOptions).runner
+        raise UsageError("--no_wait_until_finish is an option of streams: a batch's launcher holds the leases")
+    state = RunState()
     with (
-        served(ours.metrics_port),
-        cloud(ours.local, directory),
-        engines(ours.local, runner, directory) as added,
+        log_waits(terminal.log),
+        served(state.metrics, line.value("metrics_port")),
+        cloud(local, directory, terminal=terminal),
+        engines(local, runner, directory, terminal) as arguments,
     ):
-        if added:
-            options = PipelineOptions([*added, *argv])
-            ours = options.view_as(OperationsOptions)
-        if ours.local:
-            google = options.view_as(GoogleCloudOptions)
-            google.project = google.project or LOCAL_PROJECT
+        line = line.with_engine(arguments)
+        if local:
+            line = with_local_folders(line)
+        settings = BatchSettings.of(line)
         quiet()
-        if options.view_as(GoogleCloudOptions).template_location:
-            write_batch_template(options, log)
+        if dry_run:
+            print_lines(terminal.output, dry_run_lines(settings))
             return 0
-        found = run_batch(options, log, shown=lambda total: shown(progress, log, total))
-        if ours.summary:
-            Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
-    print_summary(output, found)
-    return EXIT_CODES[State(found["state"])]
+        if local:
+            create_local_buckets(settings, line)
+        if by_default and not settings.contracts:
+            ensure_sample_files(Storage(settings.project), settings.input, terminal.log)
+        if line.value("template_location"):
+            write_batch_template(settings, terminal.log)
+            return 0
+        summary = _run(settings, line, terminal, state)
+        if path := line.value("summary"):
+            Storage(settings.project).write(path, as_json(summary.to_json()))
+    print_summary(terminal.output, summary.to_json())
+    if any(table.counts.dead_letter for table in summary.tables.values()) and terminal.output.is_terminal:
+        print_lines(terminal.output, _how_to_read_dead_letters(settings, summary.run_id, directory))
+    return EXIT_CODES[summary.state]
+
+
+def _how_to_read_dead_letters(settings: BatchSettings, run_id: str, directory: Path) -> list[str]:
+    """Return the command that shows why the records of a run were refused."""
+    place = f"--project {settings.project} --location {settings.location}"
+    if settings.project == LOCAL_PROJECT:
+        place = local_options(directory)
+    sql = f"SELECT error_message, raw FROM {settings.operations_dataset}.dead_letters WHERE run_id = '{run_id}'"
+    return ["", "why records were refused:", f"  launcher.py query {place} \\", f'      "{sql}"']
+
+
+def _run(settings: BatchSettings, line: CommandLine, terminal: Terminal, state: RunState) -> BatchSummary:
+    try:
+        return run_batch(
+            settings, terminal.log, state, lambda progress: batch_progress(terminal.progress, terminal.log, progress)
+        )
+    except NoInput as error:
+        if line.value("local") and not line.given.get("input"):
+            sample = f"launcher.py generate --output {settings.input} {local_options(Path(line.value('local_dir')))}"
+            raise UsageError(f"{error}; give --input YOUR_FOLDER, or create sample data: {sample}") from None
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,24 +11,30 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from rich.text import Text
 
 from commands.arguments import parser
+from commands.default_place import LOCAL_BY_DEFAULT, runs_locally
 from commands.doctor_checks import Examination
-from commands.session import local_cluster, log, output, quiet
+from commands.process_state import quiet
+from commands.session import local_cluster
+from connectors.kafka.client import clients_closed
+from console.printable import printable, printable_json
+from console.terminal import Terminal
 from operations.doctor.findings import Finding, Mark
-from pipelines.options import OperationsOptions, PipelineArguments, beam_arguments, check_known
+from pipelines.runs.command_line import CommandLine, PipelineArguments
+from pipelines.runs.options import OperationsOptions
 
 __all__ = ["run"]
 
 LOOKED_AT = {
-    "--project": "BigQuery's and Cloud Storage's project; with --location: jobs, data sets, tables, leases",
-    "--location": "where all data sets have to be",
+    "--project": "BigQuery's and Cloud Storage's project; with --location: jobs, datasets, tables, leases",
+    "--location": "where all datasets have to be",
     "--input": "the folder, local or gs://, and that it has files of the tables",
     "--processed": "the bucket, and that objects can be written to it",
     "--dead_letters": "the same",
     "--temp_location": "the same",
     "--contracts": "contracts in place of the shipped ones",
     "--tables": "the tables to look at; default: those of --topic, else all of the contracts",
-    "--dataset": "data set of the tables; default: what each contract says",
-    "--operations_dataset": "data set of ledger, dead letters, leases, write streams",
+    "--dataset": "dataset of the tables; default: what each contract says",
+    "--operations_dataset": "dataset of ledger, dead letters, leases, write streams",
     "--bootstrap_servers": "Kafka: that a broker answers; with it topic and group",
     "--kafka_config": "Kafka: TLS and SASL, and that the secrets that it refers to are there",
     "--topic": "TOPIC=TABLE, repeatable; default: user-events=user_events_streaming",
@@ -39,7 +45,7 @@ LOOKED_AT = {
     "--local_dir": "where its data is (default .local)",
 }
 """The options that decide what is looked at, all of them options of batch or stream, and what each is for."""
-DESCRIPTION = """Say what is wrong with this machine, the cloud and a configuration, and how to mend it.
+DESCRIPTION = """Say what is wrong with this machine, the cloud and a configuration, and how to fix it.
 Nothing is changed.
 
 Put doctor in the place of batch or stream in your command line: it takes all of their options. What no option names is
@@ -48,7 +54,7 @@ EPILOG = """
 Exit codes: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 an option that is unknown."""
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str], terminal: Terminal) -> int:
     """Run the command; its exit code."""
     if "--help" in argv or "-h" in argv:
         print(_help())
@@ -57,14 +63,14 @@ def run(argv: list[str]) -> int:
     own = PipelineArguments(add_help=False, allow_abbrev=False)
     own.add_argument("--format", choices=("table", "json"), default="table")
     given, rest = own.parse_known_args(argv)
-    known = PipelineArguments(prog="launcher.py doctor", conflict_handler="resolve", allow_abbrev=False)
-    beam_arguments(known)
-    check_known(rest, known)
-    with ExitStack() as stack:
+    if runs_locally("doctor", CommandLine.parse(rest, "launcher.py doctor"), os.environ):
+        terminal.log(LOCAL_BY_DEFAULT)
+        rest = ["--local", *rest]
+    with clients_closed(), ExitStack() as stack:
         findings = Examination(PipelineOptions([*_cluster(rest), *rest]), rest, stack).findings()
         wrong = sum(finding.mark is Mark.WRONG for finding in findings)
         warnings = sum(finding.mark is Mark.WARNING for finding in findings)
-        _show(findings, given.format, wrong, warnings)
+        _show(findings, given.format, wrong, warnings, terminal)
     return 1 if wrong else 0
 
 
@@ -79,12 +85,13 @@ def _cluster(argv: Sequence[str]) -> list[str]:
 
 def _help() -> str:
     command = parser(
-        "doctor", DESCRIPTION,
+        "doctor",
+        DESCRIPTION,
         "--local\n"
         "--local --runner PrismRunner --format json\n"
         "--runner FlinkRunner --flink_master HOST:8081 --project P --location EU --bootstrap_servers HOST:9092 "
         "--topic clicks=user_events_streaming --group_id shop",
-    )  # fmt: skip
+    )
     command.usage = "launcher.py doctor [options of batch or stream] [--format json]"
     command.epilog = f"{command.epilog}\n{EPILOG}"
     command.add_argument("--format", choices=("table", "json"), default="table")
@@ -94,14 +101,14 @@ def _help() -> str:
     return command.format_help()
 
 
-def _show(findings: Sequence[Finding], format: str, wrong: int, warnings: int) -> None:
+def _show(findings: Sequence[Finding], format: str, wrong: int, warnings: int, terminal: Terminal) -> None:
     if format == "json":
-        lines = [{"about": one.about, "mark": one.mark.value, "says": one.says, "mend": one.mend} for one in findings]
-        print(json.dumps({"wrong": wrong, "warnings": warnings, "findings": lines}, indent=2, ensure_ascii=False))
+        lines = [{"about": one.about, "mark": one.mark.value, "says": one.says, "fix": one.fix} for one in findings]
+        print(printable_json({"wrong": wrong, "warnings": warnings, "findings": lines}))
         return
     styles = {Mark.OK: "green", Mark.WARNING: "yellow", Mark.WRONG: "bold red", Mark.UNCHECKED: "dim"}
     for one in findings:
-        mend = f"; mend: {one.mend}" if one.mend else ""
-        line = Text.assemble((f"{one.mark.value:<12}", styles[one.mark]), f"{one.about}: {one.says}{mend}")
-        output.print(line, soft_wrap=True)
-    log(f"{wrong} wrong, {warnings} warnings")
+        fix = f"; fix: {one.fix}" if one.fix else ""
+        line = Text.assemble((f"{one.mark.value:<12}", styles[one.mark]), printable(f"{one.about}: {one.says}{fix}"))
+        terminal.output.print(line, soft_wrap=True)
+    terminal.log(f"{wrong} wrong, {warnings} warnings")

@@ -22,12 +22,12 @@ from apache_beam.options.pipeline_options import (
 from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT
 from commands.doctor_machine import check_java, check_prism, places_on_disk, started
 from commands.session import SERVICES, STREAM_SERVICES
-from connectors.bigquery_load import table_spec
-from connectors.kafka_config import KafkaConfig
-from connectors.operations_dataset import SPECS
-from connectors.storage import Storage, join
-from connectors.warehouse import Warehouse
-from contracts.errors import Misuse
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.specs import operations_specs
+from connectors.files.storage import Storage, join
+from connectors.kafka.config import KafkaConfig
+from connectors.sinks.destination import table_spec
+from contracts.errors import ReportedError
 from contracts.table import Table
 from operations.doctor.buckets import READ, WRITE, check_credentials, check_folder, check_input
 from operations.doctor.engines import check_flink, check_job_service
@@ -35,10 +35,11 @@ from operations.doctor.findings import Check, Finding, Mark, examine
 from operations.doctor.machine import check_disk, check_python
 from operations.doctor.tables import check_dataset, check_jobs, check_leases, check_table
 from operations.doctor.topics import Kafka, read_config
-from pipelines.dataflow import check_dataflow
-from pipelines.options import DEFAULT_GROUP, LOCAL_BUCKET, OperationsOptions, StreamOptions
-from pipelines.preflight import check_names, load_contracts
-from pipelines.stream_preflight import DEFAULT_TOPIC, check_runner, topics_of
+from pipelines.engines.dataflow import check_dataflow
+from pipelines.runs.contracts import load_contracts
+from pipelines.runs.options import DEFAULT_GROUP, DEFAULT_TOPIC, LOCAL_BUCKET, OperationsOptions, StreamOptions
+from pipelines.runs.settings import check_names
+from pipelines.stream.preflight import check_runner, topics_of
 
 __all__ = ["Examination"]
 
@@ -138,7 +139,7 @@ class Examination:
     def _names(self) -> Iterator[Finding]:
         try:
             check_names(self._ours)
-        except Misuse:
+        except ReportedError:
             self._unusable["names"] = "an option is wrong, see above"
             raise
         yield Finding("options", Mark.OK, "all are known, and their values may be")
@@ -186,17 +187,17 @@ class Examination:
                 continue
             needs = READ if option == "--input" else WRITE
             made = self._local and (option != "--input" or not self._ours.input)
-            mend = "give whoever runs this roles/storage.objectAdmin and storage.buckets.get on the bucket"
-            yield Check(about, partial(check_folder, self._storage, option, folder, needs, made), mend)
+            fix = "give whoever runs this roles/storage.objectAdmin and storage.buckets.get on the bucket"
+            yield Check(about, partial(check_folder, self._storage, option, folder, needs, made), fix)
             if option == "--input" and self._tables:
                 look = partial(check_input, self._storage, folder, self._tables, made)
-                yield Check(f"files in {folder}", look, mend)
+                yield Check(f"files in {folder}", look, fix)
             if option in ("--processed", "--dead_letters") and not folder.startswith("gs://") and not self._local:
                 says = "it must be a gs:// folder, for BigQuery loads from there"
                 yield Check(about, partial(_one, Finding(about, Mark.WRONG, says)))
 
     def _warehouse(self) -> Iterator[Check]:
-        about = "bigquery, data sets, tables"
+        about = "bigquery, datasets, tables"
         why = self._unusable.get("bigquery") or self._unusable.get("names")
         project, location = self._project, self._location
         if not project or not location:
@@ -208,8 +209,8 @@ class Examination:
         yield Check("bigquery", partial(check_jobs, warehouse), ROLES)
         specs = [table_spec(t, self._ours.dataset or t.dataset) for t in self._wanted().values()]
         for dataset in sorted({operations, *(spec.dataset for spec in specs)}):
-            yield Check(f"data set {dataset}", partial(check_dataset, warehouse, dataset), ROLES)
-        for spec in [*specs, *(make(operations) for make in SPECS)]:
+            yield Check(f"dataset {dataset}", partial(check_dataset, warehouse, dataset), ROLES)
+        for spec in [*specs, *operations_specs(operations)]:
             about = f"table {spec.dataset}.{spec.name}"
             yield Check(about, partial(check_table, warehouse, spec), ROLES)
         names = [*(f"{spec.dataset}.{spec.name}" for spec in specs), f"group:{self._group}"]
@@ -236,13 +237,12 @@ class Examination:
                 if self._contracted is not None:
                     topics_of([*good, item], self._contracted)
                 good.append(item)
-            except Misuse as error:
+            except ReportedError as error:
                 yield Check(f"--topic {item}", partial(_one, Finding(f"--topic {item}", Mark.WRONG, str(error))))
         warned = self._streams.create_topics or "topic" not in self._given
         kafka = Kafka(
-            self._config, [item.partition("=")[0] for item in good], self._group,
-            Mark.WARNING if warned else Mark.WRONG,
-        )  # fmt: skip
+            self._config, [item.partition("=")[0] for item in good], self._group, Mark.WARNING if warned else Mark.WRONG
+        )
         yield Check("kafka", kafka.check, "start the broker, or correct --bootstrap_servers and --kafka_config")
 
 

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from commands.session import cloud
-from contracts.errors import Misuse
-from local.go import compilers
-from local.jars import cache_folder
-from local.java import java
-from local.prism import present
+from contracts.errors import ReportedError
 from local.processes import ServiceFailed
+from local.programs.cache import cache_folder
+from local.programs.go import compilers
+from local.programs.java import java
+from local.programs.prism import present
 from operations.doctor.findings import Finding, Mark
 
 __all__ = ["check_java", "check_prism", "places_on_disk", "started"]
@@ -28,21 +28,27 @@ def started(names: tuple[str, ...], directory: Path, stack: ExitStack) -> dict[s
     try:
         stack.enter_context(cloud(True, directory, names))
         return {name: _runs(name, directory) for name in names}
-    except Misuse:
+    except ReportedError:
         found = {}
         for name in names:
             try:
                 stack.enter_context(cloud(True, directory, (name,)))
                 found[name] = _runs(name, directory)
-            except Misuse as error:
-                says = " ".join(str(error).splitlines()[0].removesuffix(", and ends:").split())
-                mend = f"read its log, {directory}/logs/{name}.log" if "log is" in says else ""
-                found[name] = Finding(f"local {name}", Mark.WRONG, says, mend)
+            except ReportedError as error:
+                found[name] = _does_not_run(name, error)
         return found
 
 
 def _runs(name: str, directory: Path) -> Finding:
     return Finding(f"local {name}", Mark.OK, f"it starts, and answers; its data is in {directory / name}")
+
+
+def _does_not_run(name: str, error: ReportedError) -> Finding:
+    failed = error.__cause__
+    if isinstance(failed, ServiceFailed) and failed.log:
+        says = f"{failed.what}; its log is {failed.log}"
+        return Finding(f"local {name}", Mark.WRONG, says, f"read its log, {failed.log}")
+    return Finding(f"local {name}", Mark.WRONG, " ".join(str(error).split()))
 
 
 def check_java(local: bool, needed: bool) -> Iterator[Finding]:
@@ -79,8 +85,8 @@ def check_prism(local: bool, location: str | None) -> Iterator[Finding]:
         return
     go = next(compilers(), None) if local else None
     how = f"{go} builds it in a minute or two" if go else "Beam fetches it"
-    mend = "make engines does so now" if local else "it needs a way to the internet, or --prism_location"
-    yield Finding("prism", Mark.WARNING, f"it is not on this machine yet; when a stream starts {how}", mend)
+    fix = "make engines does so now" if local else "it needs a way to the internet, or --prism_location"
+    yield Finding("prism", Mark.WARNING, f"it is not on this machine yet; when a stream starts {how}", fix)
 
 
 def places_on_disk(local: bool, directory: Path, temporary: Path) -> dict[str, Path]:

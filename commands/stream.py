@@ -3,81 +3,91 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import (
-    GoogleCloudOptions,
-    KafkaStreamsRunnerOptions,
-    PipelineOptions,
-    StandardOptions,
-)
-
 from commands import stream_jobs
-from commands.arguments import LOCAL_PROJECT
-from commands.session import SERVICES, STREAM_SERVICES, cloud, engines, interruptible, log, output, progress, quiet
-from connectors.storage import Storage
-from contracts.errors import Misuse
-from operations.metrics import StatusGauges, served
-from operations.report import print_lines, print_summary
-from operations.stream_status import shown
-from pipelines.batch_run import EXIT_CODES, as_json
-from pipelines.dataflow import is_dataflow
-from pipelines.help import pipeline_help
-from pipelines.job_status import status_lines
-from pipelines.options import OperationsOptions, PipelineArguments, StreamOptions, beam_arguments, check_known
-from pipelines.runners import stream_defaults
-from pipelines.stream_ensure import ensure_stream
-from pipelines.stream_run import run_stream
-from pipelines.template import write_stream_template
-from transforms.ledger import State
+from commands.default_place import LOCAL_BY_DEFAULT, runs_locally
+from commands.local_settings import with_local_place
+from commands.process_state import interruptible, quiet
+from commands.session import SERVICES, STREAM_SERVICES, cloud, engines
+from connectors.files.storage import Storage
+from connectors.kafka.client import clients_closed
+from connectors.kafka.config import KafkaConfig
+from console.metrics_server import StatusGauges, served
+from console.report import print_lines, print_summary
+from console.stream_progress import stream_progress
+from console.terminal import Terminal
+from console.waits import log_waits
+from contracts.errors import UsageError
+from pipelines.engines.runners import is_dataflow, stream_defaults
+from pipelines.runs.command_line import CommandLine, did_you_mean
+from pipelines.runs.exit_codes import EXIT_CODES
+from pipelines.runs.help import HELP, pipeline_help
+from pipelines.runs.options import DEFAULT_TOPIC
+from pipelines.runs.settings import StreamSettings
+from pipelines.runs.summary import as_json
+from pipelines.stream.ensure import EnsuredStream, FailedStart, ensure_stream
+from pipelines.stream.run import run_stream
+from pipelines.stream.summary import StreamSummary
+from pipelines.templates import write_stream_template
+from sample_data.seed import ensure_sample_events
+from transforms.run_state import RunState
 
 __all__ = ["run"]
 
 
-def run(argv: list[str]) -> int:
-    """Run the command; its exit code."""
+def run(argv: list[str], terminal: Terminal) -> int:
+    """Run the command and return its exit code."""
     if argv and argv[0] in stream_jobs.ACTIONS:
-        return stream_jobs.run(argv[0], argv[1:])
-    if "--help" in argv or "-h" in argv:
-        print(pipeline_help("stream"))
+        return stream_jobs.run(argv[0], argv[1:], terminal)
+    if argv and not argv[0].startswith("-") and (meant := did_you_mean(argv[0], stream_jobs.ACTIONS)):
+        raise UsageError(f"unknown action {argv[0]!r} of stream{meant}")
+    if not HELP.isdisjoint(argv):
+        print(pipeline_help("stream", "--help_all" in argv))
         return 0
-    parser = PipelineArguments(prog="launcher.py stream", conflict_handler="resolve", allow_abbrev=False)
-    beam_arguments(parser)
-    check_known(argv, parser)
+    line = CommandLine.parse(argv, "launcher.py stream")
     interruptible()
-    options = PipelineOptions(argv)
-    ours = options.view_as(OperationsOptions)
-    runner = options.view_as(StandardOptions).runner or ("PrismRunner" if ours.local else None)
-    if ours.local and is_dataflow(options):
-        raise Misuse("--local: Dataflow's workers reach no server of this machine; take --runner PrismRunner")
-    given = any(argument.startswith("--bootstrap_servers") for argument in argv)
-    services = SERVICES if given else STREAM_SERVICES
-    directory = Path(ours.local_dir)
+    by_default = runs_locally("stream", line, os.environ)
+    if by_default:
+        terminal.log(LOCAL_BY_DEFAULT)
+        line = line.with_defaults(local=True)
+    local, directory = line.value("local"), Path(line.value("local_dir"))
+    if local:
+        line = with_local_place(line).with_defaults(runner="PrismRunner")
+        if is_dataflow(line.beam().options()):
+            raise UsageError(
+                "--local: Dataflow's workers cannot reach this machine's services; use --runner PrismRunner"
+            )
+    runner = line.value("runner")
+    services = SERVICES if line.given.get("bootstrap_servers") else STREAM_SERVICES
+    state = RunState()
     with (
-        served(ours.metrics_port),
-        cloud(ours.local, directory, services),
-        engines(ours.local, runner, directory) as added,
+        log_waits(terminal.log),
+        served(state.metrics, line.value("metrics_port")),
+        cloud(local, directory, services, terminal),
+        clients_closed(),
+        engines(local, runner, directory, terminal) as arguments,
     ):
-        added += stream_defaults(runner, argv)
-        if added:
-            options = PipelineOptions([*added, "--runner", str(runner), *argv])
-            ours = options.view_as(OperationsOptions)
-        if ours.local:
-            google = options.view_as(GoogleCloudOptions)
-            google.project = google.project or LOCAL_PROJECT
-        servers = options.view_as(KafkaStreamsRunnerOptions).bootstrap_servers if given else None
+        line = line.with_engine([*arguments, *stream_defaults(runner, line.given)])
+        settings = StreamSettings.of(line.with_defaults(bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS")))
         quiet()
-        servers = servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        if options.view_as(GoogleCloudOptions).template_location:
-            write_stream_template(options, servers, log)
+        if line.value("template_location"):
+            write_stream_template(settings, terminal.log)
             return 0
-        start = ensure_stream if options.view_as(StreamOptions).ensure_running else run_stream
-        with shown(progress, log) as show:
-            found = start(options, servers, log, StatusGauges(show))
-        if ours.summary:
-            Storage(options.view_as(GoogleCloudOptions).project).write(ours.summary, as_json(found))
-    if "job" in found:
-        print_lines(output, status_lines(found))
+        if by_default and not (settings.contracts or line.value("topic")):
+            ensure_sample_events(KafkaConfig(str(settings.servers)), DEFAULT_TOPIC.partition("=")[0], terminal.log)
+        start = ensure_stream if line.value("ensure_running") else partial(run_stream, state=state)
+        with stream_progress(terminal.progress, terminal.log) as show:
+            result = start(settings, terminal.log, StatusGauges(show, state.metrics))
+        if path := line.value("summary"):
+            Storage(settings.project).write(path, as_json(result.to_json()))
+    _print(result, terminal)
+    return EXIT_CODES[result.state]
+
+
+def _print(result: StreamSummary | EnsuredStream | FailedStart, terminal: Terminal) -> None:
+    if isinstance(result, EnsuredStream):
+        print_lines(terminal.output, result.status.lines())
     else:
-        print_summary(output, found)
-    return EXIT_CODES[State(found["state"])]
+        print_summary(terminal.output, result.to_json())

@@ -7,10 +7,12 @@ import enum
 from dataclasses import dataclass
 from hashlib import blake2b
 
-__all__ = ["MAX_STORED_BYTES", "ErrorCode", "NotClean", "Refusal", "Stage", "dead_letter_id"]
+__all__ = ["MAX_STORED_BYTES", "ErrorCode", "NotClean", "Refusal", "Stage", "dead_letter_id", "storable"]
 
 MAX_STORED_BYTES = 8_000_000
 """Bytes of a refused record that are kept; the position tells where to find the rest."""
+MAX_TEXT = 1_000
+"""Characters of a refusal's message, and of its field: both may quote what came, a name of megabytes for example."""
 
 
 class Stage(enum.Enum):
@@ -35,6 +37,8 @@ class ErrorCode(enum.Enum):
     UNKNOWN_FIELD = "unknown_field"
     DUPLICATE = "duplicate"
     WAREHOUSE_REJECTED = "warehouse_rejected"
+    UNPROCESSABLE = "unprocessable"
+    """A step raised what nobody foresaw. It stands for every such error, so that none of them ends a run."""
 
     @property
     def stage(self) -> Stage:
@@ -52,6 +56,7 @@ _STAGES = {
     ErrorCode.MALFORMED_CSV: Stage.DECODE,
     ErrorCode.INVALID_ENCODING: Stage.DECODE,
     ErrorCode.RECORD_TOO_LARGE: Stage.DECODE,
+    ErrorCode.UNPROCESSABLE: Stage.DECODE,
     ErrorCode.DUPLICATE: Stage.DEDUPLICATE,
     ErrorCode.WAREHOUSE_REJECTED: Stage.WRITE,
 }
@@ -67,12 +72,19 @@ class NotClean(Exception):
         self.field = field
 
 
+def storable(text: str) -> str:
+    """The text as any table, log or answer takes it: MAX_TEXT characters at most, lone surrogates written out."""
+    short = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
+    return short if short.isascii() else short.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A refused record, whole: what it was, where it was, and why it is not clean.
 
     `raw` holds the record's bytes as they came, or their first MAX_STORED_BYTES with `size` telling how
     many there were. `attributes` is what else is needed to decode the bytes again (a CSV header, a dialect).
+    `message` and `field` may quote the record: whatever is given, they can be stored (`storable`).
     """
 
     position: int
@@ -82,6 +94,11 @@ class Refusal:
     field: str | None = None
     size: int | None = None
     attributes: dict[str, object] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", storable(self.message))
+        if self.field is not None:
+            object.__setattr__(self, "field", storable(self.field))
 
     @property
     def truncated(self) -> bool:

@@ -10,37 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from contracts.errors import Misuse
+from contracts.errors import UsageError
+from contracts.lineage import LINEAGE
 from contracts.table import Column, Kind, Table, UnknownFields
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
 
-__all__ = ["EXTRA", "LINEAGE", "arrow_schema", "bigquery_schema", "quote", "stored_columns"]
+__all__ = ["EXTRA", "any_partition", "arrow_schema", "bigquery_schema", "quote", "stored_columns"]
 
 EXTRA = Column("_extra", Kind.STRING, description="The fields that the contract does not name, as JSON")
 """In Arrow a string, in BigQuery JSON."""
-
-LINEAGE = (
-    Column("_source", Kind.STRING, required=True, description="URI of the file, or kafka://topic/partition"),
-    Column("_position", Kind.INTEGER, required=True, description="Byte offset or row number in a file; Kafka offset"),
-    Column("_hash", Kind.INTEGER, required=True, description="64 bits of the digest of the primary key"),
-    Column("_run_id", Kind.STRING, required=True, description="The run that wrote the row"),
-    Column("_ingested_at", Kind.TIMESTAMP, required=True, description="When the row was written, UTC"),
-)
-"""The columns that the pipeline itself sets, in every table."""
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     Kind.STRING: pa.string(),
     Kind.INTEGER: pa.int64(),
     Kind.FLOAT: pa.float64(),
     Kind.NUMERIC: pa.decimal128(38, 9),
+    Kind.BIGNUMERIC: pa.decimal256(76, 38),
     Kind.BOOLEAN: pa.bool_(),
+    Kind.BYTES: pa.binary(),
     Kind.DATE: pa.date32(),
+    Kind.DATETIME: pa.timestamp("us"),
+    Kind.TIME: pa.time64("us"),
     Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    Kind.JSON: pa.string(),
 }
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+|[a-z0-9.-]+:[a-z0-9-]+")
-"""A column, table, data set or project; the second form is a project of a domain, example.com:shop."""
+"""A column, table, dataset or project; the second form is a project of a domain, example.com:shop."""
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -54,10 +51,21 @@ def bigquery_schema(table: Table) -> list[SchemaField]:
 
 
 def quote(identifier: str) -> str:
-    """The identifier in backticks; Misuse for one that could be anything else than one name."""
+    """The identifier in backticks; UsageError for one that could be anything else than one name."""
     if not IDENTIFIER.fullmatch(identifier):
-        raise Misuse(f"{identifier[:80]!r} is not a name that BigQuery takes: letters, digits, _ and - only")
+        raise UsageError(f"{identifier[:80]!r} is not a name that BigQuery takes: letters, digits, _ and - only")
     return f"`{identifier}`"
+
+
+def any_partition(table: Table, row: str = "") -> list[str]:
+    """Return the condition that selects all partitions, if BigQuery requires a condition on them; else nothing.
+
+    `row` is the alias of the table in the statement.
+    """
+    if table.partition is None or not table.require_partition_filter:
+        return []
+    column = f"{row}.{quote(table.partition)}" if row else quote(table.partition)
+    return [f"({column} >= {table.column(table.partition).kind.value} '0001-01-01' OR {column} IS NULL)"]
 
 
 def stored_columns(table: Table) -> tuple[Column, ...]:
@@ -82,6 +90,10 @@ def _bigquery_field(column: Column) -> SchemaField:
     from google.cloud.bigquery import SchemaField
 
     described: dict[str, Any] = {"description": column.description} if column.description else {}
+    if column.precision is not None:
+        described |= {"precision": column.precision, "scale": column.scale}
+    if column.length is not None:
+        described["max_length"] = column.length
     return SchemaField(
         column.name,
         _type_name(column),

@@ -6,7 +6,20 @@ import enum
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-__all__ = ["Column", "CsvDialect", "Kind", "Table", "UnknownFields", "WriteDisposition"]
+from contracts.date_format import DateFormat
+from contracts.number_format import NumberFormat
+
+__all__ = [
+    "Column",
+    "CsvDialect",
+    "Epoch",
+    "Identity",
+    "Kind",
+    "PartitionBy",
+    "Table",
+    "UnknownFields",
+    "WriteDisposition",
+]
 
 
 class Kind(enum.Enum):
@@ -16,10 +29,25 @@ class Kind(enum.Enum):
     INTEGER = "INTEGER"
     FLOAT = "FLOAT"
     NUMERIC = "NUMERIC"
+    BIGNUMERIC = "BIGNUMERIC"
     BOOLEAN = "BOOLEAN"
+    BYTES = "BYTES"
     DATE = "DATE"
+    DATETIME = "DATETIME"
+    TIME = "TIME"
     TIMESTAMP = "TIMESTAMP"
+    JSON = "JSON"
     RECORD = "RECORD"
+
+
+class Epoch(enum.Enum):
+    """The unit of a date or time that is written as a number since 1970-01-01."""
+
+    DAYS = "days"
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
 
 
 class WriteDisposition(enum.Enum):
@@ -31,6 +59,26 @@ class WriteDisposition(enum.Enum):
     """The row is updated where the incoming one differs in more than lineage."""
     REPLACE = "replace"
     """The table holds what the run brings and nothing else."""
+
+
+class Identity(enum.Enum):
+    """What tells the records of a table apart."""
+
+    KEY = "key"
+    """The primary key."""
+    POSITION = "position"
+    """Where a record was read: source, generation of the source, and position. Equal records are two rows."""
+    RECORD = "record"
+    """The values of all columns that are read: equal records are duplicates."""
+
+
+class PartitionBy(enum.Enum):
+    """The span of one partition, named as BigQuery names it."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
 
 
 class UnknownFields(enum.Enum):
@@ -62,7 +110,7 @@ class Column:
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
-    """A regular expression (Python's `re`) that must be found in the value, unanchored as in JSON Schema."""
+    """A regular expression (polars', see patterns.py) that must be found in the value, unanchored as in JSON Schema."""
     email: bool = False
     minimum: Decimal | None = None
     maximum: Decimal | None = None
@@ -71,6 +119,27 @@ class Column:
     earliest: str | None = None
     """Lower bound (inclusive) of a DATE or TIMESTAMP, ISO 8601."""
     latest: str | None = None
+    multiple_of: Decimal | None = None
+    precision: int | None = None
+    """Of NUMERIC(p, s) and BIGNUMERIC(p, s): digits in all."""
+    scale: int = 0
+    """Digits behind the point; of use with `precision` only."""
+    length: int | None = None
+    """The n of STRING(n)."""
+    date_format: DateFormat | None = None
+    """How dates and times are written; None means ISO 8601."""
+    epoch: Epoch | None = None
+    """A date or time is a number of units since 1970."""
+    time_zone: str | None = None
+    """IANA name of the zone of a TIMESTAMP that is written without one; None means UTC."""
+    number_format: NumberFormat | None = None
+    """How numbers are written in text; None means with a decimal point and nothing else."""
+    trim: bool = False
+    """Blanks around the value of a CSV field are not part of it."""
+    path_part: str | None = None
+    """The value is that of the folder `path_part=value` of the file."""
+    file_name: bool = False
+    """The value is the name of the file."""
     description: str = ""
 
     @property
@@ -93,30 +162,56 @@ class CsvDialect:
     encoding: str = "utf-8"
     nulls: tuple[str, ...] = ()
     """Texts that stand for null, besides the empty field."""
+    trim: bool = False
+    """Blanks around the value of every field are not part of it."""
+    header: bool = True
+    """Whether the first record has the names of the fields; if not, they are the columns in the contract's order."""
+    skip_lines: int = 0
+    """Lines before the header, or before the first record if there is no header."""
+    escape: str = ""
+    """The character before one that is meant literally; "" for none."""
+    comment: str = ""
+    """The character that begins lines that are no records; "" for none."""
+    ragged: bool = False
+    """Whether a record may have fewer fields than the header; the missing ones are null."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table of a contract.
 
-    `primary_key`, `partition` and `clustering` name columns. `dataset` is the BigQuery data set
+    `primary_key`, `partition` and `clustering` name columns. `dataset` is the BigQuery dataset
     where the table lives unless the command line names another.
     """
 
     name: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
+    """Empty unless `identity` is KEY."""
     partition: str | None = None
+    partition_by: PartitionBy = PartitionBy.DAY
+    partition_expiration_days: int | None = None
+    """BigQuery drops a partition so many days after its span; None for never."""
+    require_partition_filter: bool = False
+    """Whether BigQuery refuses queries of the table without a condition on the partition column."""
     clustering: tuple[str, ...] = ()
     disposition: WriteDisposition = WriteDisposition.APPEND
     unknown_fields: UnknownFields = UnknownFields.IGNORE
     version_by: str | None = None
-    """Within a run, of rows with the same key the one with the greatest value here is kept."""
+    """Of rows with the same key the one with the greatest value here is kept; null loses against any. Within a run, and
+    where the disposition is `merge` against the row that the table holds, too."""
     dataset: str = "ecommerce_data"
     csv: CsvDialect = field(default_factory=CsvDialect)
     contract_id: str = ""
     contract_version: str = ""
     description: str = ""
+    identity: Identity = Identity.KEY
+    records_path: tuple[str, ...] = ()
+    """In JSON files: where the array of records is in a document; empty if the document is the array, or a line."""
+    notes: tuple[str, ...] = ()
+    """What the contract states and a run neither does nor checks, one sentence each."""
+    files: tuple[str, ...] = ()
+    """Globs of the files of the table below the input; empty for files with the name of the table."""
 
     def column(self, name: str) -> Column:
         """The column called `name`; KeyError if there is none."""

@@ -1,4 +1,4 @@
-"""launcher.py as a task: its options, the operator that runs it, and what its exit codes mean for a retry."""
+"""launcher.py as a task: its options, the operator that runs it, and which exit codes are retried."""
 
 from __future__ import annotations
 
@@ -7,35 +7,48 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
-from airflow.sdk import RetryDecision, RetryPolicy, get_current_context
+from airflow.sdk import Context, RetryDecision, RetryPolicy, XComArg, get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from shop_allowed import NotAllowed, allowed_options
 from shop_settings import SETTINGS
 from shop_summary import DATAFLOW, summary_uri
 
 __all__ = ["launcher", "launcher_options"]
 
 FINAL = {
-    2: "misuse, or a configuration that is refused",
-    3: "the ledger does not hold",
+    2: "wrong usage, a refused configuration, or a conflict with another run",
+    3: "the ledger does not balance",
     4: "too many dead letters",
 }
-"""Exit codes that another try would meet again, and why."""
+"""Exit codes that no retry can change, and what they mean. 1 (failed) and 5 (a service does not answer) are retried."""
 
 
 class FinalExitCodes(RetryPolicy):
-    """A launcher that has failed for good is not run again; any other failure is, under the same --run_id."""
+    """Fails a task at once if the launcher ended with a code of FINAL; leaves other failures to the task's retries."""
 
-    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Look at the exit code in the operator's error, which has it nowhere else."""
-        found = re.search(r"return code (\d+)$", str(exception))
-        code = int(found.group(1)) if found else 0
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Decide by the exit code, which the operator's error carries in its message only."""
+        match = re.search(r"return code (\d+)$", str(exception))
+        code = int(match[1]) if match else 0
         if code in FINAL:
-            return RetryDecision.fail(f"the launcher ended with {code}: {FINAL[code]}; another try would not mend it")
+            return RetryDecision.fail(f"the launcher ended with {code}: {FINAL[code]}; a retry would not help")
         return RetryDecision.default()
 
 
 def launcher_options(pipeline: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The launcher's options for this run: of every pipeline, its `own`, and last those of the run's parameters."""
+    """Return the launcher's options: those of every pipeline, then `own`, then those of the run's parameters.
+
+    Raises:
+        AirflowFailException: The parameters set an option that a run may not set.
+    """
     params = get_current_context()["params"]
+    try:
+        given = allowed_options(params["options"], SETTINGS.run_options)
+    except NotAllowed as error:
+        raise AirflowFailException(str(error)) from None
     return {
         "pipeline": pipeline,
         "project": SETTINGS.project,
@@ -44,14 +57,14 @@ def launcher_options(pipeline: str, own: Mapping[str, Any]) -> dict[str, Any]:
         "summary": summary_uri(pipeline),
         **({"temp_location": f"{SETTINGS.bucket}/tmp"} if params["runner"] == DATAFLOW else {}),
         **own,
-        **params["options"],
+        **given,
     }
 
 
-def launcher(pipeline: str, options: Any, **dataflow: Any) -> BeamRunPythonPipelineOperator:
-    """The task, named as the pipeline, that runs the launcher with these options on the runner of the run's parameters.
+def launcher(pipeline: str, options: XComArg, **dataflow: Any) -> BeamRunPythonPipelineOperator:
+    """Return the task, named after the pipeline, that runs the launcher with these options.
 
-    `dataflow` is what Dataflow alone is to know.
+    The run's parameter `runner` names Beam's runner. `dataflow` is extra configuration for Dataflow only.
     """
     return BeamRunPythonPipelineOperator(
         task_id=pipeline,
@@ -62,7 +75,10 @@ def launcher(pipeline: str, options: Any, **dataflow: Any) -> BeamRunPythonPipel
         pipeline_options=options,
         gcp_conn_id=SETTINGS.connection,
         dataflow_config={
-            "project_id": SETTINGS.project, "location": SETTINGS.region, "gcp_conn_id": SETTINGS.connection, **dataflow,
+            "project_id": SETTINGS.project,
+            "location": SETTINGS.region,
+            "gcp_conn_id": SETTINGS.connection,
+            **dataflow,
         },
         retry_policy=FinalExitCodes(),
-    )  # fmt: skip
+    )

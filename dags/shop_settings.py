@@ -1,7 +1,7 @@
-"""Where the pipeline is and what it writes to: the environment of the Airflow processes says it, nothing else does.
+"""The settings of one installation, read from environment variables SHOP_… of the Airflow processes.
 
-Set the variables for the Dag processor and for the workers alike. None of them is a secret: the Google connection has
-the credentials, and a secret of Kafka's is a reference in its properties file.
+Set the same variables for the DAG processor and for the workers. None of them is a secret: the Google connection holds
+the credentials, and Kafka's secrets are references in its properties file.
 """
 
 from __future__ import annotations
@@ -26,39 +26,48 @@ class Settings:
 
     project: str
     location: str
-    """Of BigQuery, for example EU."""
+    """Location of BigQuery, for example EU."""
     region: str
-    """Of Dataflow, for example europe-west1."""
+    """Region of Dataflow, for example europe-west1."""
     bucket: str
-    """gs://BUCKET, without a slash at its end."""
+    """gs://BUCKET, without a trailing slash."""
     operations_dataset: str
     connection: str
     """The Airflow connection for Cloud Storage, BigQuery and Dataflow."""
     launcher: str
-    """launcher.py: a path on the workers, or gs://…"""
+    """Path of launcher.py on the workers, or gs://…"""
     python: str
-    """The interpreter that runs the launcher, or, with requirements, that its virtual environment is made of."""
+    """The interpreter that runs the launcher. With requirements: the one that creates its virtual environment."""
     requirements: tuple[str, ...]
-    """What pip is to install for the launcher, each time; nothing where `python` has it already."""
+    """What to install for the launcher in each run; empty if `python` has it already."""
     runner: str
     input: str
-    """Folder of raw files, local or gs://; {date} in it is the date of the run."""
+    """Folder of raw files, local or gs://; {date} in it stands for the run's date."""
+    input_roots: tuple[str, ...]
+    """Folders, local or gs://. A run's parameter `input` must name one of them or a folder below."""
+    run_options: tuple[str, ...]
+    """Options of the launcher that a run's parameters may set in addition to `shop_allowed.RUN_OPTIONS`."""
+    batch_options: Mapping[str, Any]
+    """Options of the launcher for the batch, in snake_case."""
     batch_schedule: str | None
     stream_runner: str
     stream_options: Mapping[str, Any]
-    """The launcher's for the stream, in snake_case: where Kafka and Flink are, topics, group."""
+    """Options of the launcher for the stream, in snake_case: addresses of Kafka and Flink, topics, group."""
     stream_schedule: str | None
     retry_delay: timedelta
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """The variables SHOP_…, and what holds where one is not set."""
+        """Read the variables SHOP_…; use the default for each that is not set."""
 
         def value(name: str, default: str) -> str:
             return os.environ.get(f"SHOP_{name}", default)
 
         own = CHECKOUT / ".venv" / "bin" / "python"
         bucket = value("BUCKET", "gs://ecommerce-data-lake").rstrip("/")
+        folder = value("INPUT", f"{bucket}/raw/{{date}}")
+        before, dated, _ = folder.partition("{date}")
+        roots = shlex.join([f"{bucket}/raw", before.rpartition("/")[0] if dated else folder])
         return cls(
             project=value("PROJECT", os.environ.get("GOOGLE_CLOUD_PROJECT", "")),
             location=value("LOCATION", "US"),
@@ -70,7 +79,10 @@ class Settings:
             python=value("PYTHON", str(own) if own.exists() else "python3"),
             requirements=tuple(shlex.split(value("REQUIREMENTS", ""))),
             runner=value("RUNNER", "DirectRunner"),
-            input=value("INPUT", f"{bucket}/raw/{{date}}"),
+            input=folder,
+            input_roots=tuple(shlex.split(value("INPUT_ROOTS", roots))),
+            run_options=tuple(value("RUN_OPTIONS", "").split()),
+            batch_options=json.loads(value("BATCH_OPTIONS", "{}")),
             batch_schedule=value("BATCH_SCHEDULE", "@daily") or None,
             stream_runner=value("STREAM_RUNNER", "FlinkRunner"),
             stream_options=json.loads(value("STREAM_OPTIONS", "{}")),

@@ -1,15 +1,16 @@
-"""The stream, kept alive on Flink or on Dataflow: one task, again and again, that changes nothing while all is well.
+"""Keeps the stream running on Flink or on Dataflow: one task on a schedule, which changes nothing while all is well.
 
-`stream` runs `launcher.py --pipeline=stream --ensure_running`, and leaves when the job runs:
+`stream` runs `launcher.py --pipeline=stream --ensure_running`, and ends when the job runs:
 
-- no job of the name runs, or the last one has failed or was killed: it is started, and goes on where that one stopped;
-- one of this version runs: it is left as it is;
-- one of another version runs, of the code or of a contract: it is drained and a new one started (Flink), or a new one
-  takes its place (Dataflow), after all that can be checked of the new one was checked.
+- No job of this name runs, or the last one failed or was killed: start it. It continues where the last one stopped.
+- A job of this version runs: keep it.
+- A job of another version (of the code or of a contract) runs: replace it. First check all that can be checked of the
+  new job. Then, on Flink, drain the old job and start the new one; on Dataflow, update the job.
 
-`summary` has in XCom which of them it was (`did`), the job, the lag by partition and the last line of the ledger.
+The XCom of `summary` has the action taken (`action`), the job, the lag of each partition and the newest ledger line.
 
-The launcher's exit code and its message are in the log of `stream`: 1 failed, 2 misuse. 2 is not tried again.
+The log of `stream` has the launcher's exit code and message: 1 failed, 2 wrong usage or a conflict, 5 a service does
+not answer. Code 2 is final; 1 and 5 are retried.
 """
 
 from __future__ import annotations
@@ -18,24 +19,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
+
+from shop_allowed import RUN_OPTIONS
 from shop_launcher import launcher, launcher_options
 from shop_settings import SETTINGS
 from shop_summary import DATAFLOW, read_summary
 
 JOB_NAME = "shop-stream"
 SUMMARY_SECONDS = 600
-"""On Dataflow the launcher writes the summary when the job runs, which takes some minutes."""
+"""On Dataflow the launcher writes the summary once the job runs, after some minutes."""
 
 
 @task
 def options() -> dict[str, Any]:
-    """The launcher's options, as the operator takes them."""
+    """Return the launcher's options, in the form that the operator takes."""
     return launcher_options("stream", {"ensure_running": True, "job_name": JOB_NAME, **SETTINGS.stream_options})
 
 
 @task(retries=0)
 def summary() -> dict[str, Any]:
-    """What was done, and how the stream is, for XCom."""
+    """Return the action taken and the state of the stream, for XCom."""
     return read_summary("stream", SUMMARY_SECONDS)
 
 
@@ -48,12 +51,12 @@ def summary() -> dict[str, Any]:
     tags=["shop", "stream", "beam"],
     default_args={"owner": "shop", "retries": 2, "retry_delay": SETTINGS.retry_delay},
     params={
-        "runner": Param(SETTINGS.stream_runner, enum=["FlinkRunner", DATAFLOW], description="Where the job is"),
-        "options": Param({}, type="object", description="Further options of the launcher, in snake_case"),
+        "runner": Param(SETTINGS.stream_runner, enum=["FlinkRunner", DATAFLOW], description="Beam's runner"),
+        "options": Param({}, type="object", description=f"Options of the launcher: {', '.join(sorted(RUN_OPTIONS))}"),
     },
 )
 def shop_stream() -> None:
-    """stream -> summary."""
+    """Stream -> summary."""
     stream = launcher("stream", options(), job_name=JOB_NAME, append_job_name=False)
     stream >> summary()
 

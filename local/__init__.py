@@ -1,1 +1,1 @@
-"""The same services on this machine, for `--local`: each service is one file and one line in services.py."""
+"""The services of `--local`, on this machine. Each service is one file and one line in services.py."""

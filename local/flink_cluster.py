@@ -1,8 +1,7 @@
-"""A Flink cluster on this machine: a job manager, two task managers, and the workers that run the steps for them.
+"""A Flink cluster on this machine: a job manager, two task managers, and two pools of workers.
 
-What a job consists of runs in workers, not in Flink: Python's in one pool, those of Kafka's half, which is Java, in
-another. Each pool starts a worker for whichever task manager asks for one, so a job outlives the launcher that
-submitted it.
+The steps of a job run in workers, not in Flink: Python steps in one pool, Kafka's Java steps in the other. A pool
+starts a worker when a task manager requests one, so a job outlives the launcher that submitted it.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.request import urlopen
 
-from local import bigquery, gcs, kafka
-from local.jars import ADD_OPENS, pathing_jar
-from local.java import LOGGING, java
+from local import gcs, kafka
+from local.bigquery import service as bigquery
 from local.processes import Command, module_command
+from local.programs.jars import ADD_OPENS, pathing_jar
+from local.programs.java import LOGGING, java
 from local.service import HOST, Ports, Service
 
 __all__ = ["JOB_MANAGER", "SERVICES", "TASK_MANAGERS", "options"]
@@ -27,16 +27,16 @@ MIB = 1 << 20
 SETTINGS = {
     "jobmanager.memory.process.size": "1g",
     "parallelism.default": "2",
-    # A task manager that is gone is noticed when its connection breaks, one that hangs after this.
+    # How soon Flink notices a task manager that hangs. The loss of a process breaks its connection and shows at once.
     "heartbeat.interval": "2000",
     "heartbeat.timeout": "10000",
-    # A stream starts again from its checkpoint, a batch, which has none, with the stages that are not done.
+    # A stream restarts from its checkpoint. A batch has none and restarts with the stages that are not finished.
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": "20",
     "restart-strategy.fixed-delay.delay": "1s",
     "state.backend.type": "hashmap",
 }
-# No start script works these out here, and Flink asks for all of them. See Flink's "Set up TaskManager Memory".
+# Flink's start scripts would compute these, and Flink requires all of them. See its "Set up TaskManager Memory".
 MEMORY = {
     "taskmanager.cpu.cores": "2.0",
     "taskmanager.memory.task.heap.size": 384 * MIB,
@@ -51,13 +51,13 @@ MEMORY = {
     "taskmanager.memory.jvm-overhead.max": 192 * MIB,
 }
 SLOTS = 2
-"""Of each task manager: one alone can run a job of parallelism 2."""
+"""Slots of a task manager, so that one task manager can run a job of parallelism 2."""
 ANSWER_SECONDS = 5.0
 JAVA_WORKER = Path(__file__).with_name("java_worker.sh")
 
 
 def options(ports: Mapping[str, Ports]) -> list[str]:
-    """Beam's options by which a job runs on the cluster, and not in its launcher. `ports` by name of the service."""
+    """Return the Beam options with which a job runs on the cluster; `ports` holds the ports of services by name."""
     return [
         f"--flink_master={HOST}:{ports[JOB_MANAGER.name]['rest']}",
         "--environment_type=EXTERNAL",
@@ -102,7 +102,7 @@ def _task_manager(service: Service, directory: Path, ports: Ports) -> Command:
 
 
 def _flink(service: Service, directory: Path, settings: Mapping[str, str], entry: str, heap: int) -> Command:
-    """A Java process of Flink with its configuration in its folder."""
+    """Write the configuration of a Flink process into its folder; return its command."""
     folder = service.folder(directory)
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "config.yaml").write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items()))
@@ -111,12 +111,12 @@ def _flink(service: Service, directory: Path, settings: Mapping[str, str], entry
 
 
 def _opens() -> list[str]:
-    """A manifest's Add-Opens counts for `java -jar` alone."""
+    """Return flags for what a manifest says in Add-Opens, which only `java -jar` reads."""
     return [word for name in ADD_OPENS.split() for word in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")]
 
 
 def _python_workers(directory: Path, ports: Ports) -> Command:
-    # It starts "python", whichever that is.
+    # The pool runs `python` from PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return _workers(PYTHON_WORKERS, directory, ports, [], {"PATH": path, **_clients(directory)})
 
@@ -128,27 +128,27 @@ def _java_workers(directory: Path, ports: Ports) -> Command:
         "CLASSPATH": str(pathing_jar("kafka-io")),
         "JDK_JAVA_OPTIONS": " ".join(f"'{flag}'" for flag in flags),
     }
-    return _workers(JAVA_WORKERS, directory, ports, [f"--container_executable={JAVA_WORKER}"], environment)
+    return _workers(JAVA_WORKERS, directory, ports, [str(JAVA_WORKER)], environment)
 
 
 def _workers(
-    service: Service, directory: Path, ports: Ports, options: Sequence[str], environment: Mapping[str, str]
+    service: Service, directory: Path, ports: Ports, program: Sequence[str], environment: Mapping[str, str]
 ) -> Command:
-    """Beam's pool, which starts a process for each worker that a task manager asks for."""
-    arguments, paths = module_command("apache_beam.runners.worker.worker_pool_main")
-    arguments += [f"--service_port={ports['pool']}", *options]
+    """Return the command of a pool, which starts a process for each worker that a task manager requests."""
+    arguments, paths = module_command("local.worker_pool")
+    arguments += [str(ports["pool"]), *program]
     return Command(arguments, {**paths, **environment}, str(service.folder(directory)), str(service.log(directory)))
 
 
 def _clients(directory: Path) -> dict[str, str]:
-    """By which workers find the services here; those that nobody has started yet are none of theirs."""
-    found: dict[str, str] = {}
+    """Return the environment by which workers find the services that were ever started in this directory."""
+    variables: dict[str, str] = {}
     for service in (gcs.SERVICE, bigquery.SERVICE, kafka.SERVICE):
         try:
-            found |= service.environment(service.known_ports(directory))
+            variables |= service.environment(service.known_ports(directory))
         except KeyError:
             continue
-    return found
+    return variables
 
 
 def _answers(ports: Ports) -> bool:
@@ -169,7 +169,7 @@ def _listens(name: str) -> Callable[[Ports], bool]:
 
 
 def _no_variables(ports: Ports) -> dict[str, str]:
-    """Clients find it by `options`."""
+    """Return no variables: clients find it by `options`."""
     return {}
 
 
@@ -187,9 +187,13 @@ def _task_manager_service(number: int) -> Service:
 
 def _pool(name: str, command: Callable[[Path, Ports], Command]) -> Service:
     return Service(
-        name=name, ports=("pool",), command=command, ready=_listens("pool"), environment=_no_variables,
+        name=name,
+        ports=("pool",),
+        command=command,
+        ready=_listens("pool"),
+        environment=_no_variables,
         addresses=lambda ports: {"address": f"{HOST}:{ports['pool']}"},
-    )  # fmt: skip
+    )
 
 
 JOB_MANAGER = Service(
@@ -204,4 +208,4 @@ TASK_MANAGERS = (_task_manager_service(1), _task_manager_service(2))
 PYTHON_WORKERS = _pool("python-workers", _python_workers)
 JAVA_WORKERS = _pool("java-workers", _java_workers)
 SERVICES = (JOB_MANAGER, *TASK_MANAGERS, PYTHON_WORKERS, JAVA_WORKERS)
-"""In the order in which they start: the one that others ask for ports comes first."""
+"""In the order in which they start. The job manager comes first, since the task managers need its ports."""

@@ -1,7 +1,7 @@
-"""Cloud Storage on this machine: fake-gcs-server over a folder, one file an object.
+"""Cloud Storage on this machine: fake-gcs-server over a folder, one file for each object.
 
-Objects keep their metadata in the files' extended attributes: a file that is put into the folder by hand has
-none and breaks the listing of its bucket. Upload instead.
+The metadata of an object are extended attributes of its file. A file that a person copies into the folder has none and
+breaks the listing of its bucket: upload it instead.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "a
 
 
 def executable(path: str | None = None) -> str:
-    """fake-gcs-server on `path` (default: PATH) if there is one, else the one that the wheel brings for this machine.
+    """Return fake-gcs-server: the one on `path` (default: PATH), else the one of the wheel for this machine.
 
     Raises ServiceFailed if there is neither.
     """
-    if found := shutil.which(PROGRAM, path=path):
-        return found
+    if on_path := shutil.which(PROGRAM, path=path):
+        return on_path
     spec = importlib.util.find_spec(WHEEL)
     system, machine = platform.system().lower(), MACHINES.get(platform.machine().lower(), "")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -54,7 +54,7 @@ def _command(directory: Path, ports: Ports) -> Command:
         "-filesystem-root": str(folder),
         "-host": HOST,
         "-port": str(ports["http"]),
-        # What resumable uploads and media links are told to go to: the addresses that the client came by.
+        # Resumable uploads and media links go to the address that the client used.
         "-external-url": _url(ports),
         "-public-host": f"{HOST}:{ports['http']}",
         "-log-level": "warn",

@@ -1,11 +1,11 @@
-"""Run a program that ends when its launcher does, however that ends: guard.py FOLDER PROGRAM ARGUMENT…
+"""Run a program that ends when its launcher ends, however the launcher ends: guard.py FOLDER PROGRAM ARGUMENT…
 
-Beam starts Java and Prism by a plain Popen, so a SIGKILL of the launcher would leave them running. This script is what
-Beam starts in their place. It forks a process that watches FOLDER/launcher, a FIFO that the launcher alone holds open
-for writing, and becomes the program, under the pid that Beam knows and signals. The program runs in a session of its
-own: a terminal's Ctrl-C is the launcher's affair.
+Beam starts Java and Prism by a plain Popen, so a SIGKILL of the launcher would leave them running. Beam therefore runs
+this script. The script forks a watching process and becomes the program, under the pid that Beam knows and signals.
+The watching process reads FOLDER/launcher, a FIFO that only the launcher holds open for writing. The program runs in a
+new session, so that a terminal's Ctrl-C reaches only the launcher.
 
-It runs with `python -I -S` and so imports nothing but the standard library. See engines.py.
+The script runs with `python -I -S` and imports only the standard library. See engines.py.
 """
 
 import os
@@ -22,20 +22,20 @@ GRACE_SECONDS = 5.0
 
 
 def main() -> None:
-    """Become the program, with a watching child."""
+    """Fork the watching process and become the program."""
     folder, program = Path(sys.argv[1]), sys.argv[2]
-    with suppress(PermissionError):  # it leads a process group already
+    with suppress(PermissionError):  # it already leads a process group
         os.setsid()
     launcher = os.open(folder / "launcher", os.O_RDONLY | os.O_NONBLOCK)
     pid = os.getpid()
-    mark = folder / f"{pid}.pid"
-    mark.touch()
+    pid_file = folder / f"{pid}.pid"
+    pid_file.touch()
     if os.fork() == 0:
         try:
             _watch(launcher, pid)
         finally:
-            mark.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):  # a launcher that was not killed removes it too
+            pid_file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # a launcher that still runs removes it too
                 if _closed(launcher) and not any(folder.glob("*.pid")):
                     shutil.rmtree(folder, ignore_errors=True)
             os._exit(0)
@@ -43,11 +43,11 @@ def main() -> None:
 
 
 def _watch(launcher: int, pid: int) -> None:
-    """Wait for the end of the launcher or of the program, and end the program with the launcher."""
-    os.setsid()  # what is sent to the program's group is not meant for this process
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):  # Beam reads the program's output to its end
-        os.dup2(nowhere, number)
+    """Wait until the launcher or the program ends; if the launcher ends first, stop the program."""
+    os.setsid()  # signals to the program's group must not reach this process
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # Beam reads the program's output to its end
+        os.dup2(null, descriptor)
     while os.getppid() == pid:
         select.select([launcher], [], [], POLL_SECONDS)
         if _closed(launcher):
@@ -63,7 +63,7 @@ def _closed(launcher: int) -> bool:
 
 
 def _end(pid: int) -> None:
-    """SIGTERM to the program's process group, and SIGKILL if it does not go."""
+    """Send SIGTERM to the program's process group, and SIGKILL if it still runs after GRACE_SECONDS."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE_SECONDS
         if os.getppid() == pid:

@@ -1,11 +1,12 @@
 #!/bin/sh
-# A Java worker as a process of its own, for Beam's worker pool: its --container_executable. $CLASSPATH has Beam's Kafka
-# expansion service, $JAVA names a java other than PATH's, $JDK_JAVA_OPTIONS has flags for it.
+# Run a Java worker in a new process. Beam's worker pool runs this script as its --container_executable.
+# $CLASSPATH holds Beam's Kafka expansion service, $JAVA names a java other than the one on PATH, $JDK_JAVA_OPTIONS holds
+# its flags.
 #
-# A pool within one JVM (the expansion service's --alsoStartLoopbackWorker) must not serve one job after the other: KafkaIO
-# keeps its consumers in a static map by a number that each launcher counts anew (MemoizingPerInstantiationSerializableSupplier
-# of Beam 2.73), so a job gets the consumer of the one before, takes its position for the committed offset, and skips what lies
-# between.
+# One JVM must not run the workers of jobs that other JVMs have expanded, one after the other. KafkaIO keeps its consumers in
+# a static map, by a number that each expanding JVM counts from zero (MemoizingPerInstantiationSerializableSupplier of Beam
+# 2.73). The second job would get the consumer of the first one, take its position for the committed offset, and skip the
+# records between the two. An expansion service that runs the workers of its own expansions only is safe.
 for argument; do
     value=${argument#*=}
     case $argument in
@@ -15,5 +16,5 @@ for argument; do
     esac
 done
 export PIPELINE_OPTIONS='{}'
-# The pool does not read a worker's output. The arguments are there to be seen in a list of processes.
+# The pool does not read the output of a worker. The arguments are for those who read a list of processes.
 exec "${JAVA:-java}" org.apache.beam.fn.harness.FnHarness "$@" >&2

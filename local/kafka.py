@@ -1,4 +1,4 @@
-"""Kafka on this machine: one process that is broker and controller (KRaft), topics kept from start to start."""
+"""Kafka on this machine: one process as broker and controller (KRaft). Topics outlive the process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.jars import pathing_jar
-from local.java import LOGGING, java
-from local.processes import Command, ServiceFailed, tail
+from local.processes import Command, ServiceFailed
+from local.programs.jars import pathing_jar
+from local.programs.java import LOGGING, QUICK_START, java
 from local.service import HOST, Ports, Service
 
 __all__ = ["SERVICE", "command"]
@@ -24,9 +24,9 @@ SETTINGS = {
     "SSL:SSL,SASL_SSL:SASL_SSL",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    # A topic that nobody created is a mistake in a name.
+    # A topic that nobody created is a misspelt name.
     "auto.create.topics.enable": "false",
-    # One broker can hold one copy.
+    # One broker holds one replica.
     "default.replication.factor": "1",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -35,11 +35,11 @@ SETTINGS = {
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # A group has one member: no others to wait for.
+    # A group has one member: do not wait for others.
     "group.initial.rebalance.delay.ms": "0",
-    # A file is made as long as it is used, not 10 MB for an index at once.
+    # Do not allocate 10 MB for each index at once.
     "log.index.size.max.bytes": "1048576",
-    # How long a broker that was killed is waited for: the next one may not register before.
+    # After a kill, the next broker may not register before the session of the killed one has ended.
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -49,9 +49,9 @@ FORMAT_SECONDS = 60.0
 
 
 def command(directory: Path, ports: Ports, extra: Mapping[str, str] | None = None) -> Command:
-    """What to run for the broker whose state is under `directory`; formats its folder the first time.
+    """Return the command of the broker whose state is under `directory`; format its folder the first time.
 
-    `extra` are further properties of the server; they win over SETTINGS, `listeners` too.
+    `extra` holds further properties of the server, which win over SETTINGS and `listeners`. Raises ServiceFailed.
     """
     folder, log = SERVICE.folder(directory), SERVICE.log(directory)
     properties = folder / "server.properties"
@@ -65,38 +65,38 @@ def command(directory: Path, ports: Ports, extra: Mapping[str, str] | None = Non
     flags = [str(java()), *LOGGING, "-XX:+UseSerialGC"]
     path = str(pathing_jar("kafka"))
     if not (folder / FORMATTED).exists():
-        _format([*flags, "-XX:TieredStopAtLevel=1", "-cp", path, "kafka.tools.StorageTool"], folder, properties, log)
+        _format([*flags, *QUICK_START, "-cp", path, "kafka.tools.StorageTool"], folder, properties, log)
     return Command([*flags, HEAP, "-cp", path, "kafka.Kafka", str(properties)], {}, str(folder), str(log))
 
 
 def _format(program: list[str], folder: Path, properties: Path, log: Path) -> None:
-    """Make the data folder; one that was half made is made anew."""
+    """Create the data folder; delete what an earlier attempt has left. Raises ServiceFailed."""
     shutil.rmtree(folder / "data", ignore_errors=True)
     arguments = ["format", "--standalone", "--cluster-id", CLUSTER_ID, "--config", str(properties)]
     with log.open("ab") as output:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 [*program, *arguments], stdout=output, stderr=output, timeout=FORMAT_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
             raise ServiceFailed(f"kafka: its data folder was not formatted within {FORMAT_SECONDS:g} s") from None
-    if done.returncode:
-        raise ServiceFailed(f"kafka: its data folder cannot be formatted; its log is {log}, and ends:\n{tail(log)}")
+    if process.returncode:
+        raise ServiceFailed("kafka: its data folder cannot be formatted", log)
     (folder / FORMATTED).touch()
 
 
 def _escaped(value: str) -> str:
-    """The value as a .properties file has it."""
+    """Return the value as it is written in a .properties file."""
     return value.replace("\\", "\\\\")
 
 
 def _ready(ports: Ports) -> bool:
-    """Whether a broker is there that clients may use: one that is fenced yet is in no answer about the cluster."""
+    """Return whether clients can use the broker: a fenced one is not in the description of the cluster yet."""
     from kafka.admin import KafkaAdminClient
     from kafka.errors import KafkaError
 
     with socket.create_connection((HOST, ports["broker"]), timeout=1):
-        pass  # kafka-python makes a dozen lines of log of a port that is closed
+        pass  # kafka-python logs a dozen lines for a closed port
     try:
         with KafkaAdminClient(bootstrap_servers=_bootstrap(ports), bootstrap_timeout_ms=500) as admin:
             return bool(admin.describe_cluster()["brokers"])

@@ -1,4 +1,4 @@
-"""Processes that outlive a call, told apart from later ones with the same pid, and never left behind."""
+"""Processes that outlive the call that starts them. A later process with the same pid is never mistaken for one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -14,19 +15,33 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Command", "Process", "ServiceFailed", "free_port", "module_command", "spawn", "stop", "tail"]
+__all__ = [
+    "Command",
+    "Process",
+    "ServiceFailed",
+    "free_port",
+    "keep_private",
+    "module_command",
+    "spawn",
+    "stop",
+    "tail",
+]
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class ServiceFailed(Exception):
-    """A service that could not be started, in one line and the last lines of its log."""
+    """A service did not start: `what` says why in one line. If it had begun to run, the end of its log follows."""
+
+    def __init__(self, what: str, log: Path | None = None) -> None:
+        super().__init__(what if log is None else f"{what}; its log is {log}, and ends:\n{tail(log)}")
+        self.what, self.log = what, log
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: arguments, what it needs in its environment, the folder it runs in, the file its output goes to."""
+    """A command: arguments, additions to the environment, the folder it runs in, the file of its output."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
@@ -34,62 +49,73 @@ class Command:
     log: str
 
     def as_json(self) -> dict[str, object]:
-        """The command as JSON values."""
+        """Return the command as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A pid and when it was started: a pid alone may be another process by now."""
+    """A process: its pid, and its start time, since a pid is used again."""
 
     pid: int
     started: str
 
     @classmethod
     def current(cls) -> Process:
-        """This very process."""
+        """Return this process."""
         return cls(os.getpid(), start_time(os.getpid()) or "")
 
     @property
     def alive(self) -> bool:
-        """It runs, and it is still the process that was started. One that only waits to be reaped does not run."""
+        """Whether it is still the same process, and runs. A zombie does not run."""
         return start_time(self.pid) == self.started
 
 
 def start_time(pid: int) -> str | None:
-    """When the process was started, as a text that no other process with this pid has; None if it does not run."""
+    """Return a text, made of the start time, that no later process with this pid has; None if none runs."""
     if platform.system() == "Linux":
         try:
-            # The name, in parentheses, may hold spaces: the fields are counted after it. See proc(5).
+            # The second field, a name in parentheses, may hold spaces: count fields after it. See proc(5).
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
         state, threads, ticks = fields[0], int(fields[17]), fields[19]
-        # The first thread can be dead while others still hold files, ports and locks.
+        # The first thread can be dead while other threads still hold files, ports and locks.
         gone = state in "ZX" and threads <= 1
         return None if gone else f"{BOOT_ID.read_text().strip()}/{ticks}"
-    shown = subprocess.run(
+    listed = subprocess.run(
         ["ps", "-o", "state=,lstart=", "-p", str(pid)],
         capture_output=True,
         text=True,
         env={**os.environ, "LC_ALL": "C"},
         check=False,
     )
-    state, _, started = shown.stdout.strip().partition(" ")
+    state, _, started = listed.stdout.strip().partition(" ")
     return None if not started or state.startswith("Z") else " ".join(started.split())
 
 
 def module_command(name: str) -> tuple[list[str], dict[str, str]]:
-    """Arguments and environment that run a module of this package, whatever folder it runs in."""
+    """Return the arguments and the environment that run a module of this project from any folder."""
     paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    # -P: the folder that it runs in is no place to import from.
+    # -P: do not import from the working folder.
     return [sys.executable, "-P", "-m", name], {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def spawn(command: Command) -> Process:
-    """Start it in a session of its own, so that a terminal's Ctrl-C does not reach it.
+def keep_private(folder: Path) -> None:
+    """Create the folder if it does not exist, and let only this user read it, whatever the umask and its old mode.
 
-    Raises ServiceFailed if there is no such program.
+    A folder with the sticky bit (/tmp) and a folder of another user keep their mode.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid == os.getuid() and not status.st_mode & stat.S_ISVTX and stat.S_IMODE(status.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def spawn(command: Command) -> Process:
+    """Start the command in a new session, which a terminal's Ctrl-C does not reach.
+
+    Raises ServiceFailed if the program cannot be run.
     """
     with open(command.log, "ab") as log:
         try:
@@ -105,12 +131,12 @@ def spawn(command: Command) -> Process:
         except OSError as error:
             raise ServiceFailed(f"{command.arguments[0]} cannot be run: {error.strerror}") from error
     process = Process(child.pid, start_time(child.pid) or "")
-    child.returncode = 0  # it is watched by its pid from here on: this object shall neither wait nor warn
+    child.returncode = 0  # only its pid is used from here on: this object must neither wait nor warn
     return process
 
 
 def stop(processes: Sequence[Process], grace: float) -> None:
-    """End them and whatever they started: SIGTERM to all, after `grace` seconds SIGKILL. Returns when they are gone."""
+    """Stop process groups: SIGTERM, and SIGKILL after `grace` seconds. Return when all processes are gone."""
     running = [process for process in processes if process.alive]
     deadline = time.monotonic() + grace
     for process in running:
@@ -127,12 +153,15 @@ def stop(processes: Sequence[Process], grace: float) -> None:
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of dead ones
+    with suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
         os.killpg(process.pid, number)
 
 
 def free_port(preferred: int, taken: Collection[int]) -> int:
-    """A TCP port on 127.0.0.1, free and not in `taken`: `preferred` if that is one (0: none is), else any."""
+    """Return a TCP port on 127.0.0.1 that is free and not in `taken`: `preferred` (0 for none) if possible, else any.
+
+    Raises ServiceFailed if there is none.
+    """
     for port in (preferred, *[0] * 100):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,7 +173,7 @@ def free_port(preferred: int, taken: Collection[int]) -> int:
 
 
 def tail(file: Path, lines: int = 10) -> str:
-    """The last lines of a log, or a word that there are none."""
+    """Return the last lines of a log, or a note that it is empty."""
     with suppress(OSError), file.open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 16_384))
         text = log.read().decode(errors="replace").strip()

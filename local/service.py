@@ -1,4 +1,4 @@
-"""What one emulated service is: how to start it, when it is ready, what its clients need to know."""
+"""The description of an emulated service: how to start it, when it is ready, how clients find it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ __all__ = ["HOST", "PORTS", "PROJECT", "Ports", "Service"]
 HOST = "127.0.0.1"
 PROJECT = "local-project"
 PORTS = "ports.json"
-"""The file, in the state folder, with the ports of every service that was ever started there."""
+"""The file in the state folder that keeps the ports of every service that was ever started there."""
 Ports = Mapping[str, int]
-"""A service's TCP ports on HOST, by what they are for."""
+"""TCP ports on HOST, by purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service. Functions get the state folder (of all services) and the service's ports."""
+    """One service. Its functions take the state folder, which all services share, and the ports of this service."""
 
     name: str
     ports: tuple[str, ...]
-    """What it needs ports for; one port each is chosen and kept from start to start."""
+    """The purposes of its ports. Each purpose gets one port, the same one at every start."""
     command: Callable[[Path, Ports], Command]
-    """What to run; it may make folders. Raises ServiceFailed if something is not installed."""
+    """Returns the command that runs it; may create folders. Raises ServiceFailed if a package is not installed."""
     ready: Callable[[Ports], bool]
-    """Whether it answers a real request. Called until it is True; an OSError or HTTPException counts as False."""
+    """Returns whether it answers a real request. It is polled; an OSError or HTTPException counts as False."""
     environment: Callable[[Ports], dict[str, str]]
-    """The variables by which clients find it."""
+    """Returns the environment variables that tell clients where it is."""
     addresses: Callable[[Ports], dict[str, str]]
-    """What `local status` says of it."""
+    """Returns its addresses, as `local status` prints them."""
 
     def folder(self, directory: Path) -> Path:
-        """Where its data is."""
+        """Return the folder of its data."""
         return directory / self.name
 
     def known_ports(self, directory: Path) -> Ports:
-        """Its ports, for a service that starts after it."""
-        found: Ports = json.loads((directory / PORTS).read_text())[self.name]
-        return found
+        """Return its ports, for a service that starts later. Raises KeyError if it was never started there."""
+        ports: Ports = json.loads((directory / PORTS).read_text())[self.name]
+        return ports
 
     def log(self, directory: Path) -> Path:
-        """The file with its output."""
+        """Return the file of its output."""
         return directory / "logs" / f"{self.name}.log"

@@ -1,7 +1,7 @@
-"""Emulated services, started and stopped: for good by `up` and `down`, for as long as a block lasts by `running`.
+"""Start and stop emulated services: `up` and `down` for services that stay, `running` for the length of a block.
 
-State is under one directory: `<service>/` its data, `logs/<service>.log`, `services.json` what runs,
-`ports.json` which ports each service had last. Data and ports outlive the processes, however they end.
+One directory holds the state: `<service>/` with data, `logs/<service>.log`, `services.json` with what runs, and
+`ports.json` with the ports that each service had last. Data and ports outlive the processes, however these end.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from local import bigquery, flink_cluster, gcs, kafka
-from local.processes import Command, Process, ServiceFailed, free_port, spawn, stop, tail
+from local import flink_cluster, gcs, kafka
+from local.bigquery import service as bigquery
+from local.processes import Command, Process, ServiceFailed, free_port, keep_private, spawn, stop
 from local.service import PORTS, PROJECT, Service
 from local.watcher import GRACE_SECONDS, Watcher
 
-__all__ = ["SERVICES", "Endpoints", "Running", "down", "running", "status", "up"]
+__all__ = ["SERVICES", "Endpoints", "Running", "down", "moved_ports", "remembered_ports", "running", "status", "up"]
 
 SERVICES: Mapping[str, Service] = {
     service.name: service for service in (gcs.SERVICE, bigquery.SERVICE, kafka.SERVICE, *flink_cluster.SERVICES)
 }
-"""Every service that there is, in the order in which they start."""
+"""Every service, in the order in which they start."""
 READY_SECONDS = 60.0
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that runs: its process, its ports, and whose it is, if it ends with another process."""
+    """A service that runs: its process and ports, and the process that owns it, if it ends with that one."""
 
     name: str
     process: Process
@@ -42,43 +43,46 @@ class Running:
 
     @property
     def usable(self) -> bool:
-        """It runs and is not about to be stopped because its owner is gone."""
+        """Whether it runs and keeps running: a service whose owner has died is about to be stopped."""
         return self.process.alive and (self.owner is None or self.owner.alive)
 
     def as_json(self) -> dict[str, object]:
-        """The line of `services.json`."""
+        """Return its entry in `services.json`."""
         owner = None if self.owner is None else [self.owner.pid, self.owner.started]
         return {"process": [self.process.pid, self.process.started], "ports": dict(self.ports), "owner": owner}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What runs, and where."""
+    """The services that run, and where."""
 
     directory: Path
     services: Mapping[str, Running]
 
     def environment(self) -> dict[str, str]:
-        """The variables by which clients find what runs."""
+        """Return the environment variables that tell clients where the services are."""
         variables = {"GOOGLE_CLOUD_PROJECT": PROJECT}
-        for name, found in self.services.items():
-            variables |= SERVICES[name].environment(found.ports)
+        for name, service in self.services.items():
+            variables |= SERVICES[name].environment(service.ports)
         return variables
 
     def status(self) -> dict[str, dict[str, object]]:
-        """For each service that runs: its addresses, pid and folder, as JSON values."""
+        """Return addresses, pid and folder of each service, as JSON values."""
         return {
             name: {
-                **SERVICES[name].addresses(found.ports),
-                "pid": found.process.pid,
+                **SERVICES[name].addresses(service.ports),
+                "pid": service.process.pid,
                 "folder": str(SERVICES[name].folder(self.directory)),
             }
-            for name, found in self.services.items()
+            for name, service in self.services.items()
         }
 
 
 def up(directory: Path, services: Sequence[str]) -> Endpoints:
-    """Start what does not run yet, to run until `down`, and wait until it answers. Raises ServiceFailed."""
+    """Start those of `services` that do not run, and wait until they answer; they run until `down`.
+
+    Returns all services that run in the directory. Raises ServiceFailed.
+    """
     directory = directory.resolve()
     with _locked(directory):
         _start(directory, services, spawn, None)
@@ -86,77 +90,98 @@ def up(directory: Path, services: Sequence[str]) -> Endpoints:
 
 
 def down(directory: Path) -> list[str]:
-    """Stop what `up` started; the names of what was stopped. What belongs to a live `running` is left alone."""
+    """Stop the services that `up` started; return their names. Services of a live `running` block keep running."""
     directory = directory.resolve()
     if not (directory / "services.json").exists():
         return []
     with _locked(directory):
         known = _read(directory)
-        ending = [one for one in known.values() if one.owner is None or not one.owner.alive]
-        stopped = [one.name for one in ending if one.process.alive]
-        stop([one.process for one in ending], GRACE_SECONDS)
-        _write(directory, [one for one in known.values() if one not in ending])
+        ending = [service for service in known.values() if service.owner is None or not service.owner.alive]
+        stopped = [service.name for service in ending if service.process.alive]
+        stop([service.process for service in ending], GRACE_SECONDS)
+        _write(directory, [service for service in known.values() if service not in ending])
         return stopped
 
 
 def status(directory: Path) -> Endpoints:
-    """What runs."""
+    """Return the services that run in the directory."""
     return _alive(directory.resolve())
+
+
+def remembered_ports(directory: Path) -> dict[str, dict[str, int]]:
+    """Return the ports that each service of the directory had last; {} for a cloud that has never run."""
+    file = directory / PORTS
+    ports: dict[str, dict[str, int]] = json.loads(file.read_text()) if file.exists() else {}
+    return ports
+
+
+def moved_ports(before: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a line for each service's port that another program has taken."""
+    return [
+        f"{service}: another program uses port {port}; its {name} is now at port {now[service][name]}"
+        for service, ports in before.items()
+        for name, port in ports.items()
+        if now.get(service, {}).get(name, port) != port
+    ]
 
 
 @contextmanager
 def running(directory: Path, services: Sequence[str]) -> Iterator[Endpoints]:
-    """Use what runs, start the rest, and stop that on leaving. It ends too if this process is killed.
+    """Yield endpoints of services: those that run already, and those that this block starts and, at its end, stops.
 
-    Another process may use meanwhile what this one started, and loses it when this one ends; `up` is for that.
-    Raises ServiceFailed.
+    What the block started also ends if this process is killed. Another process can use it meanwhile, and loses it
+    when this process ends: services for several processes are started by `up`. Raises ServiceFailed.
     """
     directory = directory.resolve()
     with Watcher() as watcher:
         with _locked(directory):
-            mine = _start(directory, services, watcher.spawn, Process.current())
+            started = _start(directory, services, watcher.spawn, Process.current())
             endpoints = _alive(directory)
         try:
             yield endpoints
         finally:
             watcher.close()
-            stop([one.process for one in mine], GRACE_SECONDS)  # if the watcher itself was killed
+            stop([service.process for service in started], GRACE_SECONDS)  # in case the watcher was killed
             with _locked(directory):
-                _write(directory, [one for one in _read(directory).values() if one not in mine])
+                _write(directory, [service for service in _read(directory).values() if service not in started])
 
 
 def _start(
     directory: Path, services: Sequence[str], start: Callable[[Command], Process], owner: Process | None
 ) -> list[Running]:
-    """Start those of `services` that do not run, all at once; all or none of them. Under the lock."""
+    """Start those of `services` that do not run, at the same time, and return them; if one fails, stop all of them.
+
+    The caller holds the lock.
+    """
     known = _read(directory)
-    stop([one.process for one in known.values() if not one.usable], GRACE_SECONDS)
-    usable = {name: one for name, one in known.items() if one.usable}
+    stop([service.process for service in known.values() if not service.usable], GRACE_SECONDS)
+    usable = {name: service for name, service in known.items() if service.usable}
     started: list[Running] = []
     try:
         for service in SERVICES.values():
             if service.name in services and service.name not in usable:
                 ports = _ports(directory, service)
-                service.folder(directory).mkdir(parents=True, exist_ok=True)
-                service.log(directory).parent.mkdir(parents=True, exist_ok=True)
+                for folder in (service.folder(directory), service.log(directory).parent):
+                    keep_private(folder)
                 started.append(Running(service.name, start(service.command(directory, ports)), ports, owner))
                 _write(directory, [*usable.values(), *started])
-        for one in started:
-            _wait(directory, one)
+        for running_service in started:
+            _wait(directory, running_service)
     except BaseException:
-        stop([one.process for one in started], GRACE_SECONDS)
+        stop([running_service.process for running_service in started], GRACE_SECONDS)
         _write(directory, list(usable.values()))
         raise
     return started
 
 
-def _wait(directory: Path, found: Running) -> None:
-    service, deadline = SERVICES[found.name], time.monotonic() + READY_SECONDS
+def _wait(directory: Path, running_service: Running) -> None:
+    """Wait until the service answers. Raises ServiceFailed."""
+    service, deadline = SERVICES[running_service.name], time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        if not found.process.alive:
+        if not running_service.process.alive:
             raise _failed(directory, service, "ended before it was ready")
         try:
-            if service.ready(found.ports):
+            if service.ready(running_service.ports):
                 return
         except (OSError, HTTPException):
             pass
@@ -165,24 +190,22 @@ def _wait(directory: Path, found: Running) -> None:
 
 
 def _failed(directory: Path, service: Service, what: str) -> ServiceFailed:
-    log = service.log(directory)
-    return ServiceFailed(f"{service.name} {what}; its log is {log}, and ends:\n{tail(log)}")
+    return ServiceFailed(f"{service.name} {what}", service.log(directory))
 
 
 def _alive(directory: Path) -> Endpoints:
-    return Endpoints(directory, {name: one for name, one in _read(directory).items() if one.usable})
+    return Endpoints(directory, {name: service for name, service in _read(directory).items() if service.usable})
 
 
 def _ports(directory: Path, service: Service) -> dict[str, int]:
-    """The service's ports of last time where they are free, else new ones; remembered."""
-    file = directory / PORTS
-    remembered: dict[str, dict[str, int]] = json.loads(file.read_text()) if file.exists() else {}
+    """Return and keep the ports of the service: the ports of last time that are free, and new ones for the others."""
+    remembered = remembered_ports(directory)
     before = remembered.pop(service.name, {})
     taken = {port for ports in remembered.values() for port in ports.values()}
     ports: dict[str, int] = {}
     for name in service.ports:
         ports[name] = free_port(before.get(name, 0), taken | set(ports.values()))
-    _replace(file, json.dumps(remembered | {service.name: ports}))
+    _replace(directory / PORTS, json.dumps(remembered | {service.name: ports}))
     return ports
 
 
@@ -190,7 +213,7 @@ def _read(directory: Path) -> dict[str, Running]:
     file = directory / "services.json"
     try:
         entries = json.loads(file.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     return {
         name: Running(
@@ -204,13 +227,13 @@ def _read(directory: Path) -> dict[str, Running]:
 def _write(directory: Path, services: Sequence[Running]) -> None:
     file = directory / "services.json"
     if services:
-        _replace(file, json.dumps({one.name: one.as_json() for one in services}, indent=1))
+        _replace(file, json.dumps({service.name: service.as_json() for service in services}, indent=1))
     else:
         file.unlink(missing_ok=True)
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
+    """Replace the content of a file in one step: a reader sees the old or the new text, never a part."""
     new = file.with_suffix(".new")
     new.write_text(text)
     os.replace(new, file)
@@ -218,8 +241,12 @@ def _replace(file: Path, text: str) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One caller at a time; a lock that a killed one held is free again."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Let one process at a time into the block. A process that is killed releases the lock. Raises ServiceFailed."""
+    try:
+        keep_private(directory)
+        (directory / "lock").touch()
+    except OSError as error:
+        raise ServiceFailed(f"no local cloud can be in {directory}: {error.strerror}") from None
     with open(directory / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

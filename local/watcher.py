@@ -1,8 +1,7 @@
-"""A process that starts services for another one and stops them when that one ends, however it ends.
+"""A process that starts services for its owner, and stops them when the owner ends, however the owner ends.
 
 It reads one command a line from a pipe, starts it and answers with one line: `{"pid", "started"}` or `{"error"}`.
-The other end of the pipe is held by the process that it works for and by nobody else, so end of file means that
-this process is gone or is done; a SIGKILL cannot prevent that.
+Only the owner holds the other end of the pipe. End of file means that the owner is done or dead, even by SIGKILL.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ GRACE_SECONDS = 10.0
 
 
 class Watcher:
-    """The other side of it: starts processes that end when this object is closed or this process dies."""
+    """The owner's side: starts processes that end when this object is closed or this process dies."""
 
     def __init__(self) -> None:
         arguments, environment = module_command(__name__)
@@ -38,11 +37,12 @@ class Watcher:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._commands, self._answers = self._process.stdin, self._process.stdout
-        # Children by exec do not get the pipe's end (PEP 446); one by fork alone would keep the services running.
+        # A child by exec does not inherit the pipe (PEP 446). A child by fork must close it: it would keep the services
+        # running.
         os.register_at_fork(after_in_child=self._commands.close)
 
     def spawn(self, command: Command) -> Process:
-        """As processes.spawn, but the process is a child of the watcher."""
+        """Start the command as a child of the watcher process. Raises ServiceFailed as processes.spawn does."""
         with suppress(BrokenPipeError):
             self._commands.write(json.dumps(command.as_json()).encode() + b"\n")
         answer = json.loads(self._answers.readline() or b'{"error": "the watcher process was killed"}')
@@ -51,7 +51,7 @@ class Watcher:
         return Process(answer["pid"], answer["started"])
 
     def close(self) -> None:
-        """Stop what was started. Returns when it is gone."""
+        """Stop what was started. Return when it is gone."""
         self._commands.close()
         self._process.wait()
         self._answers.close()
@@ -66,9 +66,9 @@ class Watcher:
 
 
 def main() -> None:
-    """Start what is asked for until end of file, then stop it all."""
+    """Start the commands that come until end of file, then stop all of them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # The pipe alone says when to stop. A handler, since what is ignored would stay so in the services.
+        # Only the pipe says when to stop. A handler does nothing here, and unlike SIG_IGN is not inherited by services.
         signal.signal(number, lambda *_: None)
     started: list[Process] = []
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["NEXT", "QUERIES", "SIZES"]
+__all__ = ["QUERIES", "next_steps"]
 
-SIZES = {"customers": 1_000, "products": 500, "transactions": 10_000, "events": 15_000}
-"""What the replaced system's generator made."""
 
 QUERIES = {
     "revenue by category": """
@@ -20,9 +18,18 @@ SELECT `table`, error_code, COUNT(*) AS dead_letters
 FROM pipeline_operations.dead_letters GROUP BY `table`, error_code ORDER BY `table`, error_code""",
 }
 
-NEXT = """Try next:
-  python launcher.py query "SELECT * FROM pipeline_operations.ledger_current" --local
-  python launcher.py query "SELECT error_message, raw FROM pipeline_operations.dead_letters LIMIT 5" --local
-  python launcher.py batch --runner DirectRunner --local     # the same files again: all of it is duplicates
-  python launcher.py batch --runner DirectRunner --local --input MY_FOLDER --contracts MY_CONTRACTS
-"""
+
+def next_steps(local: str) -> list[str]:
+    """Return what to try next, in lines of at most 80 characters if `local` is just --local."""
+    return [
+        "Try next:",
+        f"  python3 launcher.py query {local} \\",
+        '      "SELECT * FROM pipeline_operations.ledger_current LIMIT 5"',
+        f"  python3 launcher.py query {local} \\",
+        '      "SELECT error_message, raw FROM pipeline_operations.dead_letters LIMIT 5"',
+        "  # the same files again: every record is a duplicate",
+        f"  python3 launcher.py batch --runner DirectRunner {local}",
+        "  # your own files",
+        f"  python3 launcher.py batch --runner DirectRunner {local} \\",
+        "      --input MY_FOLDER --contracts MY_CONTRACTS",
+    ]

@@ -1,15 +1,16 @@
-"""Make what the pipelines write to: bucket, data sets, tables. Safe to run twice."""
+"""Make what the pipelines write to: bucket, datasets, tables. Safe to run twice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from connectors.bigquery_load import table_spec
-from connectors.ddl import create_schema, create_table
-from connectors.operations_dataset import ensure_operations, operations_statements
-from connectors.storage import Storage, join, split_uri
-from connectors.warehouse import Warehouse
-from contracts.errors import Misuse
+from connectors.bigquery.ddl import create_schema, create_table
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.dataset import ensure_operations, operations_statements
+from connectors.files.storage import Storage, join, split_uri
+from connectors.sinks.destination import table_spec
+from contracts.bookkeeping import TABLES
+from contracts.errors import UsageError
 from contracts.table import Table
 
 __all__ = ["setup", "statements"]
@@ -18,19 +19,25 @@ FOLDERS = ("raw", "processed", "dead_letters")
 
 
 def setup(
-    warehouse: Warehouse, storage: Storage, tables: Mapping[str, Table], datasets: Mapping[str, str],
-    operations_dataset: str, bucket: str, create_bucket: bool, log: Callable[[str], None],
-) -> None:  # fmt: skip
-    """Make what is absent and say so. Misuse where the bucket is absent and may not be made."""
+    warehouse: Warehouse,
+    storage: Storage,
+    tables: Mapping[str, Table],
+    datasets: Mapping[str, str],
+    operations_dataset: str,
+    bucket: str,
+    create_bucket: bool,
+    log: Callable[[str], None],
+) -> None:
+    """Make what is absent and say so. UsageError where the bucket is absent and may not be made."""
     if not storage.bucket_exists(bucket):
         if not create_bucket:
-            raise Misuse(f"there is no bucket {bucket}; --create_bucket makes it")
+            raise UsageError(f"there is no bucket {bucket}; --create_bucket makes it")
         storage.client.create_bucket(split_uri(bucket)[0], location=warehouse.location)
         log(f"bucket {bucket}")
     for folder in FOLDERS:
         storage.write(join(bucket, folder, ""), b"")
     ensure_operations(warehouse, operations_dataset)
-    log(f"data set {operations_dataset}: ledger, dead_letters, leases, write_streams")
+    log(f"dataset {operations_dataset}: {', '.join(table.name for table in TABLES)}")
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])
         warehouse.ensure_table(table_spec(table, datasets[name]))

@@ -1,4 +1,4 @@
-"""The metadata of the Flex Templates, made of the options themselves.
+"""The metadata of the Flex Templates, generated from the declared options.
 
 python -m pipelines.flex_template batch > deploy/batch_template.json
 python -m pipelines.flex_template stream > deploy/stream_template.json
@@ -11,34 +11,38 @@ import json
 import sys
 from typing import Any
 
-from pipelines.help import BEAM_OPTIONS, PIPELINES
-from pipelines.options import OperationsOptions, StreamOptions
+from pipelines.runs.help import BEAM_OPTIONS, PIPELINES
+from pipelines.runs.options import OperationsOptions, StreamOptions
 
 __all__ = ["LEFT_OUT", "metadata"]
 
 LEFT_OUT = {
-    "local": "Dataflow's workers reach no server of the launcher's machine",
-    "local_dir": "goes with local",
-    "metrics_port": "serves what a local run counts; Dataflow shows Beam's metrics itself",
-    "summary": "a template's launcher is gone when there is something to sum up; the ledger has it",
-    "java_workers": "Flink's",
-    "ensure_running": "a template starts a job each time; gcloud's --update puts one in the place of another",
-    "max_restarts": "a template's launcher is gone when the job fails; Dataflow tries again by itself",
-    "stop_when_idle": "a template's launcher is gone",
+    "local": "Dataflow's workers cannot reach services of the launcher's machine",
+    "local_dir": "belongs to local",
+    "metrics_port": "serves the metrics of a local run; Dataflow shows Beam's metrics itself",
+    "summary": "a template's launcher has exited before the run ends; the ledger holds the counts",
+    "java_workers": "an option of Flink",
+    "ensure_running": "a template starts a job each time; gcloud's --update replaces one",
+    "max_restarts": "a template's launcher has exited when the job fails; Dataflow retries by itself",
+    "stop_when_idle": "a template's launcher has exited",
 }
-"""Options of ours that are no parameters, and why."""
+"""Our options that are not parameters, and why."""
 PASSED_THROUGH = {
     "batch": ("sdk_container_image", "labels"),
     "stream": ("sdk_container_image", "labels", "bootstrap_servers"),
 }
-"""Beam's options that are parameters: gcloud has flags of its own for workers, network, account, places and names."""
+"""Beam's options that are parameters: gcloud has flags for workers, network, account, folders and names."""
 REQUIRED = {
     "batch": ("pipeline", "input", "processed", "dead_letters", "location", "sdk_container_image"),
     "stream": ("pipeline", "location", "bootstrap_servers", "sdk_container_image"),
 }
 FOLDER = r"^gs://[^/]+/.+$"
-TYPES = {"input": "GCS_READ_FOLDER", "processed": "GCS_WRITE_FOLDER", "dead_letters": "GCS_WRITE_FOLDER",
-         "kafka_config": "GCS_READ_FILE"}  # fmt: skip
+TYPES = {
+    "input": "GCS_READ_FOLDER",
+    "processed": "GCS_WRITE_FOLDER",
+    "dead_letters": "GCS_WRITE_FOLDER",
+    "kafka_config": "GCS_READ_FILE",
+}
 REGEXES = {
     "input": r"^gs://[^/]+(/.*)?$",
     "processed": FOLDER,
@@ -59,7 +63,7 @@ SWITCH = r"^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"
 
 
 def metadata(pipeline: str) -> dict[str, Any]:
-    """The metadata of one pipeline's template, as `gcloud dataflow flex-template build --metadata-file` takes it."""
+    """Return the metadata of a pipeline's template for `gcloud dataflow flex-template build --metadata-file`."""
     parser = argparse.ArgumentParser(add_help=False)
     OperationsOptions._add_argparse_args(parser)
     if pipeline == "stream":
@@ -78,13 +82,13 @@ def metadata(pipeline: str) -> dict[str, Any]:
 
 
 def _parameter(pipeline: str, action: argparse.Action) -> dict[str, Any]:
-    found = _described(pipeline, action.dest, action.help or "")
+    parameter = _described(pipeline, action.dest, action.help or "")
     if action.dest == "pipeline":
-        found["regexes"] = [f"^{pipeline}$"]
-        found["helpText"] = f"{pipeline}: which of the image's pipelines it is"
+        parameter["regexes"] = [f"^{pipeline}$"]
+        parameter["helpText"] = f"{pipeline}, the pipeline of the image to run"
     elif action.nargs == "?":
-        found["regexes"], found["paramType"] = [SWITCH], "BOOLEAN"
-    return found
+        parameter["regexes"], parameter["paramType"] = [SWITCH], "BOOLEAN"
+    return parameter
 
 
 def _passed_through(pipeline: str, name: str) -> dict[str, Any]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 
-from connectors.files import FileRange, InputFile, blocks_of, csv_header
-from contracts.csv_rows import CsvHeader, parse_header
-from contracts.decode import Block, Decoder, Format
-from contracts.records import too_large
-from contracts.refusal import ErrorCode, Refusal
+from connectors.files.csv_headers import csv_header
+from connectors.files.names import InputFile
+from connectors.sources.files import FileRange, blocks_of
+from contracts.decoding.csv_rows import CsvHeader, parse_header
+from contracts.decoding.decoder import Block, Decoder, Format
+from contracts.decoding.records import too_large
+from contracts.refusal import Refusal
 from contracts.table import CsvDialect, Table
 
 __all__ = ["decode_again"]
@@ -34,12 +37,12 @@ def decode_again(letter: Mapping[str, object], table: Table, max_record_bytes: i
     if format == "file":
         return _file(raw, attributes, table, max_record_bytes)
     if attributes.get("header_record"):
-        return csv_header(raw, position, table)[1]
+        return csv_header(raw, position, replace(table, csv=_dialect(attributes)))[1]
     size = attributes.get("size", len(raw))
     assert isinstance(size, int)
     if size > max_record_bytes or letter["truncated"]:
         return too_large(raw, position, size, max_record_bytes, format)
-    header = _header(attributes) if format == "csv" else None
+    header = _header(attributes, table) if format == "csv" else None
     block = Block(str(letter["source"]), Format(format), [raw], np.array([position], dtype=np.int64), header)
     refusals = Decoder(table, lambda: today).decode(block).refusals
     return refusals[0] if refusals else None
@@ -51,16 +54,25 @@ def _attributes(letter: Mapping[str, object]) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _header(attributes: Mapping[str, object]) -> CsvHeader:
+def _header(attributes: Mapping[str, object], table: Table) -> CsvHeader:
     """The header as it was read; one that was none has no names."""
+    dialect, text = _dialect(attributes), attributes.get("header")
+    if not isinstance(text, str):
+        return CsvHeader(b"", (), dialect)
+    return parse_header(text.encode(dialect.encoding), dialect, table.read_columns)
+
+
+def _dialect(attributes: Mapping[str, object]) -> CsvDialect:
     nulls = attributes.get("nulls", [])
     assert isinstance(nulls, list)
-    dialect = CsvDialect(
-        str(attributes["delimiter"]), str(attributes["quote"]), str(attributes["encoding"]), tuple(map(str, nulls))
-    )
-    text = attributes.get("header")
-    return (
-        parse_header(text.encode(dialect.encoding), dialect) if isinstance(text, str) else CsvHeader(b"", (), dialect)
+    return CsvDialect(
+        str(attributes["delimiter"]),
+        str(attributes["quote"]),
+        str(attributes["encoding"]),
+        tuple(map(str, nulls)),
+        trim=bool(attributes.get("trim")),
+        escape=str(attributes.get("escape", "")),
+        ragged=bool(attributes.get("ragged")),
     )
 
 
@@ -72,6 +84,6 @@ def _file(raw: bytes, attributes: Mapping[str, object], table: Table, max_record
     part = FileRange(InputFile(table.name, name, len(raw), 0))
     for block in blocks_of(io.BytesIO(raw), part, table, max_record_bytes):
         for refusal in block.refusals:
-            if refusal.code is ErrorCode.INVALID_ENCODING and refusal.attributes.get("format") == "file":
+            if refusal.attributes.get("format") == "file":
                 return refusal
     return None

@@ -24,8 +24,14 @@ __all__ = ["DataflowService", "dataflow_service"]
 
 PLACE = r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs"
 LIVE = (JobState.JOB_STATE_PENDING, JobState.JOB_STATE_RUNNING, JobState.JOB_STATE_DRAINING)
-STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS",
-          429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}  # fmt: skip
+STATUS = {
+    400: "INVALID_ARGUMENT",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
 LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 PAGE = 2
 """Jobs on a page of a list, whatever is asked for: Dataflow may send fewer, and then a token for the next page."""
@@ -112,10 +118,11 @@ class DataflowService:
         found = [job for job in self.jobs if not request.name or job.name == request.name]
         start = int(request.page_token or 0)
         shown = [
-            dataflow.Job(id=job.id, name=job.name, type_=job.type_, current_state=job.current_state,
-                         create_time=job.create_time)
+            dataflow.Job(
+                id=job.id, name=job.name, type_=job.type_, current_state=job.current_state, create_time=job.create_time
+            )
             for job in found[start : start + PAGE]
-        ]  # fmt: skip
+        ]
         more = str(start + PAGE) if start + PAGE < len(found) else ""
         return dataflow.ListJobsResponse(jobs=shown, next_page_token=more)
 
@@ -141,10 +148,7 @@ class DataflowService:
         """A job is asked to drain, or to be cancelled."""
         parsed(dataflow.UpdateJobRequest, query)
         job, wanted = self._known(at), parsed(dataflow.Job, json.loads(body))
-        allowed = {
-            JobState.JOB_STATE_DRAINING: (JobState.JOB_STATE_RUNNING,),
-            JobState.JOB_STATE_CANCELLED: LIVE,
-        }
+        allowed = {JobState.JOB_STATE_DRAINING: (JobState.JOB_STATE_RUNNING,), JobState.JOB_STATE_CANCELLED: LIVE}
         if job.current_state not in allowed.get(wanted.requested_state, ()):
             raise Refused(400, f"{job.id} is {job.current_state.name}: it cannot be {wanted.requested_state.name}")
         if wanted.requested_state == JobState.JOB_STATE_DRAINING:
@@ -160,10 +164,18 @@ class DataflowService:
         """What a job says."""
         parsed(dataflow.ListJobMessagesRequest, query)
         name = self._known(at).name
-        said = [
-            dataflow.JobMessage(id="1", time="2026-11-24T00:00:00Z", message_text=self.errors[name],
-                                message_importance=dataflow.JobMessageImportance.JOB_MESSAGE_ERROR)
-        ] if name in self.errors else []  # fmt: skip
+        said = (
+            [
+                dataflow.JobMessage(
+                    id="1",
+                    time="2026-11-24T00:00:00Z",
+                    message_text=self.errors[name],
+                    message_importance=dataflow.JobMessageImportance.JOB_MESSAGE_ERROR,
+                )
+            ]
+            if name in self.errors
+            else []
+        )
         return dataflow.ListJobMessagesResponse(job_messages=said)
 
     def _known(self, at: dict[str, str]) -> dataflow.Job:

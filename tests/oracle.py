@@ -89,9 +89,7 @@ TABLES = {
         key="event_id",
         required=frozenset({"event_id", "customer_id", "event_type", "event_timestamp"}),
         keep="first",
-        enums={
-            "event_type": frozenset({"page_view", "add_to_cart", "remove_from_cart", "purchase", "search"}),
-        },
+        enums={"event_type": frozenset({"page_view", "add_to_cart", "remove_from_cart", "purchase", "search"})},
         partition="event_timestamp",
     ),
 }
@@ -298,7 +296,7 @@ def _check(rules: Rules, column: str, kind: str, value: object) -> None:
             raise Refused("invalid_value")
     if column == rules.partition:
         assert isinstance(value, datetime)
-        if not datetime(2000, 1, 1, tzinfo=UTC) <= value <= datetime.now(UTC) + timedelta(days=1):
+        if not datetime(1960, 1, 1, tzinfo=UTC) <= value <= datetime.now(UTC) + timedelta(days=1):
             raise Refused("invalid_value")
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def runs(source: str) -> Iterator[tuple[str, str]]:
-    """The tests of a module that run a document, and the document."""
+    """Yield each test of a module that runs a document, and the document."""
     for function in ast.parse(source).body:
         if isinstance(function, ast.FunctionDef) and function.name.startswith("test_"):
             for node in ast.walk(function):
@@ -31,7 +31,7 @@ def test_every_document_with_a_command_that_is_not_marked_has_a_test_that_runs_i
 
 
 @pytest.mark.parametrize("fence", ["```", "```sh", "   ```bash", "```console"])
-def test_a_command_that_is_added_is_noticed(tmp_path: Path, fence: str) -> None:
+def test_a_new_command_is_noticed(tmp_path: Path, fence: str) -> None:
     closing = fence.rstrip("abcdefghijklmnopqrstuvwxyz")
     text = f"# In a new place\n\n{fence}\n# as root\nmake \\\n    new\n\nmake old\n{closing}\n"
     text += "```yaml\nmake: nothing\n```\n```sh\n# not run here\nmake money\n```\n"
@@ -45,14 +45,14 @@ def test_a_test_that_runs_a_document_is_found() -> None:
 
 
 def recipe(target: str) -> tuple[list[str], list[str]]:
-    """What a target of the Makefile needs, and the lines that it runs."""
-    found = re.search(rf"^{target}:([^#\n]*).*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert found
-    return found[1].split(), [line.strip().removeprefix("@") for line in found[2].splitlines()]
+    """Return the prerequisites of a Makefile target and the lines that it runs."""
+    rule = re.search(rf"^{target}:([^#\n]*).*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert rule
+    return rule[1].split(), [line.strip().removeprefix("@") for line in rule[2].splitlines()]
 
 
-def test_make_airflow_is_what_the_tests_of_the_dags_start() -> None:
-    # They run it by an interpreter that is there already, and with folders of their own.
+def test_make_airflow_is_the_command_that_the_tests_of_the_dags_start() -> None:
+    # The tests use an existing interpreter and their own folders.
     assert run_here("airflow.md") == ["make airflow"]
     assert recipe("airflow") == (["airflow-install"], [f"$(BIN)/python {' '.join(airflows.COMMAND)}"])
     assert recipe("airflow-install") == (["install"], ["tools/install_airflow.sh $(BIN)/python"])

@@ -68,6 +68,13 @@ def test_the_image_is_beams_of_the_locked_version() -> None:
     assert stages[1:] == [("apache/beam_python${PYTHON}_sdk:${BEAM}", "worker"), ("worker", "launcher")]
 
 
+def test_no_image_is_named_by_a_tag_that_moves_from_version_to_version() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert ":latest" not in DOCKERFILE + LOCAL + compose
+    assert "ARG TEMPLATES=scratch\n" in DOCKERFILE
+    assert set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE)) == {"apache/kafka:4.3.1", "shop-pipeline-local"}
+
+
 def test_no_stage_runs_as_root_and_each_starts_what_dataflow_starts() -> None:
     for stage, starts in (("worker", "/opt/apache/beam/boot"), ("launcher", "/opt/google/dataflow/python_template_")):
         text = DOCKERFILE.split(f" AS {stage}\n")[1].split("\nFROM ")[0]

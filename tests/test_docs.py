@@ -1,19 +1,22 @@
-"""The documents say what the code does: their tables are compared with it, their examples are read."""
+"""The documents agree with the code: their tables are compared with it, their examples are loaded."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 from pydantic import BaseModel
 
-from connectors.ledger_table import dead_letters_spec
-from contracts import odcs, odcs_column
-from contracts.documentation import tables
-from contracts.odcs_options import LOGICAL, OPTIONS
+from contracts import bookkeeping
+from contracts.odcs import columns as odcs_column
+from contracts.odcs import tables as odcs
+from contracts.odcs.documentation import tables
+from contracts.odcs.forms import OWN_PROPERTIES
+from contracts.odcs.options import LOGICAL, OPTIONS
 from contracts.refusal import ErrorCode
 from contracts.table import Table, UnknownFields, WriteDisposition
 
@@ -31,20 +34,20 @@ CONSTRUCTS: dict[str, tuple[type[BaseModel], Collection[str], Collection[str]]] 
     "field of an object": (SchemaProperty, (*odcs_column.VALUE, *odcs_column.FIELD), odcs_column.INFORMATIONAL),
     "items of an array": (SchemaProperty, (*odcs_column.VALUE, *odcs_column.ITEM), odcs_column.INFORMATIONAL),
 }
-"""Of each level the standard's keys, those that are supported, those that are accepted unread."""
+"""For each level: the standard's model, the supported keys, the keys that are accepted and ignored."""
 
 
 def rows(document: str, first: str) -> dict[str, list[str]]:
-    """The rows of the table whose first heading is `first`, by their first cell."""
+    """Return the rows of the table whose first heading is `first`, by their first cell."""
     lines = (DOCS / document).read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
-    found: dict[str, list[str]] = {}
+    table: dict[str, list[str]] = {}
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
             break
         _, key, *cells, _ = re.split(r"\s*\|\s*", line)
-        found[key] = cells
-    return found
+        table[key] = cells
+    return table
 
 
 def names(cell: str) -> set[str]:
@@ -60,12 +63,12 @@ def test_contracts_lists_every_construct_of_the_standard(level: str) -> None:
     model, supported, accepted = CONSTRUCTS[level]
     keys = {field.alias or name for name, field in model.model_fields.items()}
     documented = rows("contracts.md", "of")
-    found = documented[level]
-    assert names(found[0]) == set(supported)
-    unread = documented["column"][1] if found[1] == "as a column" else found[1]
+    cells = documented[level]
+    assert names(cells[0]) == set(supported)
+    unread = documented["column"][1] if cells[1] == "as a column" else cells[1]
     aliases = {model.model_fields[name].alias or name for name in accepted if name in model.model_fields}
     assert names(unread) == (aliases | set(accepted)) & keys - set(supported)
-    assert names(found[2]) == keys - set(supported) - names(unread)
+    assert names(cells[2]) == keys - set(supported) - names(unread)
     assert set(documented) == set(CONSTRUCTS)
 
 
@@ -74,12 +77,12 @@ def test_contracts_lists_every_type_and_option() -> None:
     assert {name.strip("`") for name in documented} == set(OPTIONS) == {*LOGICAL, "array"}
     for name, (kind, *options) in ((name.strip("`"), cells) for name, cells in documented.items()):
         assert kind == (LOGICAL[name].value if name in LOGICAL else "REPEATED")
-        assert [names(cell) for cell in options] == [set(found) for found in OPTIONS[name]]
+        assert [names(cell) for cell in options] == [set(options) for options in OPTIONS[name]]
 
 
 def test_contracts_lists_every_custom_property() -> None:
     documented = rows("contracts.md", "property")
-    assert {name.strip("`") for name in documented} == {*odcs.TABLE_PROPERTIES, "source"}
+    assert {name.strip("`") for name in documented} == set(OWN_PROPERTIES)
     assert {each.value for each in WriteDisposition} <= names(documented["`writeDisposition`"][0])
     assert {each.value for each in UnknownFields} <= names(documented["`unknownFields`"][0])
     plain = Table("t", (), ())
@@ -88,15 +91,28 @@ def test_contracts_lists_every_custom_property() -> None:
         assert documented[f"`{name}`"][1] == f"`{default}`"
 
 
-def test_the_example_of_contracts_is_a_contract() -> None:
+def test_the_example_in_contracts_is_a_valid_contract() -> None:
     (example,) = blocks("contracts.md", "yaml")
     table = odcs.load([("orders.odcs.yaml", example)])["orders"]
     assert (table.dataset, table.disposition) == ("sales", WriteDisposition.MERGE)
     assert [column.name for column in table.derived_columns] == ["to_pay"]
 
 
-def test_tables_is_what_the_contracts_say() -> None:
-    assert (DOCS / "tables.md").read_text() == tables(), "python -m contracts.documentation > docs/tables.md"
+@pytest.mark.parametrize("document", ["values.md", "files.md", "tutorial/own-files.md", "tutorial/own-topic.md"])
+def test_the_example_of_a_page_is_a_valid_contract(document: str) -> None:
+    examples = blocks(document, "yaml")
+    assert examples
+    for example in examples:
+        assert odcs.load([(document, dedent(example))])
+
+
+def test_tables_is_generated_from_the_contracts() -> None:
+    assert (DOCS / "tables.md").read_text() == tables(), "python -m contracts.odcs.documentation > docs/tables.md"
+
+
+def test_bookkeeping_is_what_the_tables_are() -> None:
+    written = (DOCS / "reference" / "bookkeeping.md").read_text()
+    assert written == bookkeeping.documentation(), "python -m contracts.bookkeeping > docs/reference/bookkeeping.md"
 
 
 def test_dead_letters_lists_every_code() -> None:
@@ -110,16 +126,19 @@ def test_dead_letters_lists_every_code() -> None:
 def test_dead_letters_lists_every_column() -> None:
     documented = rows("dead-letters.md", "column")
     listed = [name for cell in documented for name in re.findall(r"`([^`]+)`", cell)]
-    assert sorted(listed) == sorted(field.name for field in dead_letters_spec("d").schema)
+    assert sorted(listed) == sorted(field.name for field in bookkeeping.DEAD_LETTERS.fields)
 
 
-def test_emulator_lists_every_mend() -> None:
-    source = (ROOT / "local/bigquery_mends.py").read_text()
-    public = set(re.findall(r"^def ([a-z]\w*)\(", source, re.MULTILINE)) - {"apply"}
-    assert {name.strip("`") for name in rows("emulator.md", "mend")} == public
+def test_emulator_lists_every_patch() -> None:
+    modules = [ROOT / f"local/bigquery/{name}.py" for name in ("patches", "structs", "access", "errors")]
+    public = {
+        name for file in modules for name in re.findall(r"^def ([a-z]\w*)\(.*-> None:$", file.read_text(), re.MULTILINE)
+    }
+    public -= {"apply"}
+    assert {name.strip("`") for name in rows("emulator.md", "patch")} == public
 
 
-def test_emulator_names_tests_that_stand_in_for_each_difference() -> None:
+def test_emulator_names_tests_that_cover_each_difference() -> None:
     for where, cells in rows("emulator.md", "where").items():
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cells[-1])
         assert named, where
@@ -134,8 +153,17 @@ def test_emulator_lists_every_difference_that_a_cloud_test_is_marked_with() -> N
             assert f"`tests/cloud/{path.name}::{name}`" in documented[where][-1]
 
 
+def test_security_names_a_test_or_a_limit_for_each_attack() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    for attack, (_, closed, limit) in rows("explanation/security.md", "id").items():
+        named = re.findall(r"`(test_\w+\.py)::(\w+)`", closed)
+        assert named or len(limit) > 1, attack
+        for file, name in named:
+            assert f"\ndef {name}(" in sources.get(file, ""), f"{file}::{name}"
+
+
 @pytest.mark.parametrize("document", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
-def test_links_lead_to_files_and_files_named_are_there(document: Path) -> None:
+def test_linked_and_named_files_exist(document: Path) -> None:
     text = document.read_text()
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", text):
         assert (document.parent / target).exists(), target

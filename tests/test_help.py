@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
 
 from launcher import COMMANDS, main
-from pipelines.help import BEAM_OPTIONS, PIPELINES
-from pipelines.options import OperationsOptions, PipelineArguments, StreamOptions, beam_arguments, check_known
+from pipelines.runs.command_line import CommandLine, PipelineArguments, pipeline_parser
+from pipelines.runs.help import ALWAYS_SHOWN, BATCH_ONLY, BEAM_OPTIONS, PIPELINES
+from pipelines.runs.options import OperationsOptions, StreamOptions
 
 
-def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+def stream_only() -> set[str]:
+    parser = PipelineArguments(add_help=False)
+    StreamOptions._add_argparse_args(parser)
+    return set(parser._option_string_actions)
+
+
+STREAM_ONLY = stream_only()
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str], option: str = "--help") -> str:
     try:
-        code: object = main([command, "--help"])
+        code: object = main([command, option])
     except SystemExit as ended:  # argparse's own
         code = ended.code
     assert code == 0
@@ -23,14 +34,8 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 def examples(text: str, command: str) -> list[list[str]]:
     """The arguments of the examples of one command."""
     lines = text.replace("\\\n", " ").splitlines()
-    start = f"  python launcher.py {command}"
+    start = f"  python3 launcher.py {command}"
     return [shlex.split(line.removeprefix(start)) for line in lines if line.startswith(start)]
-
-
-def every_option() -> PipelineArguments:
-    parser = PipelineArguments(conflict_handler="resolve", allow_abbrev=False)
-    beam_arguments(parser)
-    return parser
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,21 +46,32 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_help_names_our_options_and_those_of_beam_that_matter(
-    pipeline: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = help_of(pipeline, capsys)
-    ours = PipelineArguments(add_help=False)
+def test_help_names_the_options_of_the_pipeline_first(pipeline: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = PipelineArguments(add_help=False)
     for options in (OperationsOptions, StreamOptions) if pipeline == "stream" else (OperationsOptions,):
-        options._add_argparse_args(ours)
-    for name in (*ours._option_string_actions, *BEAM_OPTIONS):
-        assert f"\n  {name} " in text or f"\n  {name}\n" in text, name
-    assert set(BEAM_OPTIONS) <= set(every_option()._option_string_actions)
+        options._add_argparse_args(parser)
+    own = {*parser._option_string_actions, "--dry_run", *ALWAYS_SHOWN[pipeline]}
+    own -= BATCH_ONLY if pipeline == "stream" else set()
+    text = help_of(pipeline, capsys)
+    assert set(re.findall(r"^  (--\w+)", text, re.MULTILINE)) == own
+    assert text.index("\noptions of both pipelines:") > text.index(f"\noptions of {pipeline}:")
+    assert len(text.splitlines()) < 100
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_help_all_names_every_option_of_beam(pipeline: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(pipeline, capsys, "--help_all")
+    actions = pipeline_parser()._actions
+    assert set(BEAM_OPTIONS) <= {option for action in actions for option in action.option_strings}
+    of_the_other = (BATCH_ONLY if pipeline == "stream" else STREAM_ONLY) | {"--help"}
+    for action in actions:
+        if of_the_other.isdisjoint(action.option_strings):
+            assert any(re.search(rf"(^|[ ,]){name}\b", text, re.MULTILINE) for name in action.option_strings), action
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_the_examples_of_a_pipeline_are_understood(pipeline: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = examples(help_of(pipeline, capsys), pipeline)
-    assert len(found) >= 2
-    for arguments in found:
-        check_known(arguments, every_option())
+    command_lines = examples(help_of(pipeline, capsys), pipeline)
+    assert len(command_lines) >= 2
+    for arguments in command_lines:
+        assert CommandLine.parse([argument for argument in arguments if argument != "--dry_run"]).given

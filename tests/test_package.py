@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
 from apache_beam.runners.portability.stager import Stager
 
-from contracts.odcs import shipped
+from contracts.odcs.tables import shipped
 
 ROOT = Path(__file__).parent.parent
 EVENT = {"event_id": "e", "customer_id": "c", "event_type": "search", "event_timestamp": "2026-03-01T12:00:00Z"}
@@ -26,10 +27,13 @@ RECORDS = {
     "user_events_streaming": EVENT,
 }
 DERIVED = {
-    "customers": ("full_name", "A"), "products": ("profit_margin", "0.500000000"),
-    "transactions": ("total_paid", "2.700000000"), "transactions_streaming": ("total_paid", "2.700000000"),
-    "user_events": ("event_hour", "12"), "user_events_streaming": ("event_hour", "12"),
-}  # fmt: skip
+    "customers": ("full_name", "A"),
+    "products": ("profit_margin", "0.500000000"),
+    "transactions": ("total_paid", "2.700000000"),
+    "transactions_streaming": ("total_paid", "2.700000000"),
+    "user_events": ("event_hour", "12"),
+    "user_events_streaming": ("event_hour", "12"),
+}
 WORKER = """
 import importlib, importlib.metadata, json, pkgutil, sys
 installed, packages = sys.argv[1:3]
@@ -42,8 +46,8 @@ for name in names:
     for module in pkgutil.iter_modules(package.__path__, name + "."):
         importlib.import_module(module.name)
 import datetime, numpy
-from contracts.decode import Block, Decoder, Format
-from contracts.odcs import shipped
+from contracts.decoding.decoder import Block, Decoder, Format
+from contracts.odcs.tables import shipped
 found = {"version": importlib.metadata.version("shop-pipeline")}
 records = json.load(sys.stdin)
 for name, table in shipped().items():
@@ -66,8 +70,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
             *("--no-index", "--no-build-isolation", "--target", str(target), sdist),
         ],
-        check=True, cwd=folder, timeout=120,
-    )  # fmt: skip
+        check=True,
+        cwd=folder,
+        timeout=120,
+    )
     return target
 
 
@@ -76,9 +82,13 @@ def test_a_record_of_each_shipped_contract_is_decoded_outside_the_checkout(insta
     packages = sysconfig.get_paths()["purelib"]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", WORKER, str(installed), packages],
-        cwd=tmp_path, input=json.dumps(RECORDS), capture_output=True, text=True, timeout=120,
+        cwd=tmp_path,
+        input=json.dumps(RECORDS),
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found.pop("version")
@@ -89,7 +99,44 @@ def test_a_record_of_each_shipped_contract_is_decoded_outside_the_checkout(insta
 
 
 def test_the_package_has_every_file_of_the_code_that_is_no_python(installed: Path) -> None:
-    for folder in ("contracts", "local"):
-        wanted = {path.name for path in (ROOT / folder).iterdir() if path.is_file() and path.suffix != ".py"}
-        assert wanted
-        assert wanted <= {path.name for path in (installed / folder).iterdir()}
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
+    listed = subprocess.run(["git", "ls-files", *packages], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    wanted = {line for line in listed.splitlines() if not line.endswith(".py")}
+    assert wanted >= {"contracts/customers.odcs.yaml", "local/programs/kafka.toml", "local/java_worker.sh"}
+    assert [name for name in sorted(wanted) if not (installed / name).exists()] == []
+
+
+def command(installed: Path, packages: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The package's command, with `packages` beside it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PYTHONPATH"] = f"{installed}{os.pathsep}{packages}"
+    return subprocess.run(  # -S keeps the checkout's own .pth out
+        [sys.executable, "-S", str(installed / "bin" / "shop-pipeline"), *arguments],
+        cwd=installed.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_package_has_a_command(installed: Path) -> None:
+    packages = sysconfig.get_paths()["purelib"]
+    found = command(installed, packages, "query", "--help")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("usage: launcher.py query ")
+    found = command(installed, packages, "nothing")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("error: unknown command 'nothing'")
+    assert list(installed.glob("shop_pipeline-*.dist-info/licenses/NOTICE"))
+
+
+def test_the_local_cloud_without_its_extra_says_what_to_install(installed: Path, tmp_path: Path) -> None:
+    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if not path.name.startswith(("bqemulator", "duckdb")):
+            (tmp_path / path.name).symlink_to(path)
+    found = command(installed, tmp_path, "query", "SELECT 1", "--local")
+    assert (found.returncode, found.stdout) == (2, "")
+    said = "error: the local cloud needs bqemulator, duckdb: pip install 'shop-pipeline[local]'\n"
+    assert found.stderr == said

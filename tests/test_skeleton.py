@@ -58,8 +58,21 @@ def test_a_python_without_venv_is_passed_over_if_another_has_it(tmp_path: Path) 
     assert check_machine(tmp_path).stdout == "python3\n"
 
 
+def test_the_newest_python_is_taken_unless_the_oldest_is_asked_for(tmp_path: Path) -> None:
+    fake(tmp_path / "python3.11", "3.11.7 yes")
+    fake(tmp_path / "python3.13", "3.13.0 no")
+    fake(tmp_path / "python3", "3.12.1 yes")
+    newest, oldest = tmp_path / ".pyenv/versions/3.14.2/bin/python3", tmp_path / ".pyenv/versions/3.11.9/bin/python3"
+    fake(newest, "3.14.2 yes")
+    fake(oldest, "3.11.9 yes")
+    fake(tmp_path / ".pyenv/versions/3.10.1/bin/python3", "3.10.1 yes")
+    for arguments in ((), ("",), ("newest",)):
+        assert check_machine(tmp_path, *arguments).stdout == f"{newest}\n"
+    assert check_machine(tmp_path, "oldest").stdout == "python3.11\n"
+
+
 def test_a_python_that_pyenv_has_but_does_not_select_is_found(tmp_path: Path) -> None:
-    fake(tmp_path / "python3", "3.13.0 yes")
+    fake(tmp_path / "python3", "3.15.0 yes")
     fake(tmp_path / ".pyenv/versions/3.12.1/bin/python3", "3.12.1 yes")
     assert check_machine(tmp_path).stdout == f"{tmp_path}/.pyenv/versions/3.12.1/bin/python3\n"
 
@@ -74,8 +87,8 @@ def test_a_python_behind_a_shim_is_found_from_an_empty_home(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("pythons", "message"),
     [
-        ({}, r"Python 3\.11 or 3\.12 is needed; no Python was found, .*"),
-        ({"python3": "3.13.0 yes"}, r".* python3 is 3\.13\.0 \(too new\), .*"),
+        ({}, r"Python 3\.11 to 3\.14 is needed; no Python was found, .*"),
+        ({"python3": "3.15.0 yes"}, r".* python3 is 3\.15\.0 \(too new\), .*"),
         ({"python3": "3.10.13 yes", "python": "2.7.18 no"}, r".* python3 is 3\.10\.13 .* 2\.7\.18 \(too old\), .*"),
         ({"python3": "3.11.2 no"}, r"Python 3\.11\.2 has no venv module: apt install python3\.11-venv .*"),
     ],
@@ -92,7 +105,7 @@ def test_a_named_python_is_the_only_one_tried(tmp_path: Path) -> None:
     fake(tmp_path / "python3.12", "3.12.1 yes")
     fake(tmp_path / "old", "3.9.18 yes")
     assert "old is 3.9.18 (too old)" in check_machine(tmp_path, "old").stderr
-    assert "PYTHON=absent does not run" in check_machine(tmp_path, "absent").stderr
+    assert "PYTHON=missing does not run" in check_machine(tmp_path, "missing").stderr
 
 
 def test_too_little_disk_is_one_line(tmp_path: Path) -> None:
@@ -147,7 +160,7 @@ def test_a_worker_gets_every_package_and_contract(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for package in packages:
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("launcher.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("launcher.py", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source / name)
     built = [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", str(tmp_path), str(source)]
     subprocess.run(built, check=True, capture_output=True, timeout=120)
@@ -171,7 +184,7 @@ def test_a_worker_gets_every_package_and_contract(tmp_path: Path) -> None:
 def test_ci_fails_where_a_check_fails(tmp_path: Path, lint: int, test: int, passes: bool) -> None:
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     (tmp_path / "Makefile").write_text(
-        f"install engines:\n\t@true\nlint:\n\t@exit {lint}\ntest:\n\t@echo 1 passed; exit {test}\n"
+        f"install engines test-newest:\n\t@true\nlint:\n\t@exit {lint}\ntest:\n\t@echo 1 passed; exit {test}\n"
     )
     run = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert (run.returncode == 0) == passes

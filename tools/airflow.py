@@ -1,7 +1,7 @@
-"""Airflow on this machine, beside the local cloud, until Ctrl-C: `python -m tools.airflow`.
+"""Run Airflow and the local cloud on this machine until Ctrl-C: `python -m tools.airflow`.
 
-Its parts run as processes of their own, as Airflow's own `standalone` runs them, but on 127.0.0.1 only, and each with
-a log: `<home>/logs/<part>.log`.
+Airflow's parts run as separate processes, as in its own `standalone` command, but on 127.0.0.1 only. Each writes a log,
+`<home>/logs/<part>.log`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import psutil
 
 from commands.local import FLINK_SERVICES
 from commands.session import STREAM_SERVICES
-from contracts.errors import Misuse
+from contracts.errors import ReportedError
 from local import services
-from local.processes import Command, Process, ServiceFailed, free_port, tail
+from local.processes import Command, Process, ServiceFailed, free_port
 from local.watcher import Watcher
 
 __all__ = ["ROOT", "VENV", "environment"]
@@ -45,7 +45,7 @@ POLL_SECONDS = 0.5
 
 
 def environment(home: Path, endpoints: services.Endpoints, port: int) -> dict[str, str]:
-    """What Airflow and the Dags need to know; a variable that is set already stays as it is, but for AIRFLOW_HOME."""
+    """Return the environment of Airflow and its DAGs. Variables that are set already win, except AIRFLOW_HOME."""
     wanted = {
         **endpoints.environment(),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -55,7 +55,7 @@ def environment(home: Path, endpoints: services.Endpoints, port: int) -> dict[st
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        # No credentials: the local servers ask for none.
+        # The local servers need no credentials.
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(
             {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "local-project"}}
         ),
@@ -74,7 +74,7 @@ def environment(home: Path, endpoints: services.Endpoints, port: int) -> dict[st
 
 @contextmanager
 def parts(home: Path, variables: Mapping[str, str], port: int) -> Iterator[dict[str, Process]]:
-    """Airflow's processes while the block lasts, and all that they have started ends with them."""
+    """Run Airflow's processes during the block; then end them and every process that they started."""
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with Watcher() as watcher:
@@ -90,26 +90,26 @@ def parts(home: Path, variables: Mapping[str, str], port: int) -> Iterator[dict[
 
 
 def end(processes: Iterable[Process]) -> None:
-    """SIGTERM to them and to all that they have started, whatever group or session it is in; SIGKILL to what stays."""
+    """Send SIGTERM to the processes and all their descendants, in any session; then SIGKILL to the survivors."""
     family: list[psutil.Process] = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.alive:
-                one = psutil.Process(process.pid)
-                family += [*one.children(recursive=True), one]
+                parent = psutil.Process(process.pid)
+                family += [*parent.children(recursive=True), parent]
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.terminate()
     deadline = time.monotonic() + STOP_SECONDS
-    while any(map(runs, family)) and time.monotonic() < deadline:
+    while any(map(is_running, family)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for member in filter(runs, family):
+    for member in filter(is_running, family):
         with suppress(psutil.NoSuchProcess):
             member.kill()
 
 
-def runs(process: psutil.Process) -> bool:
-    """Whether it does anything still: the watcher reaps its dead children only when it is closed."""
+def is_running(process: psutil.Process) -> bool:
+    """Return whether the process still runs. A zombie does not: the watcher reaps dead children only when it closes."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -117,7 +117,11 @@ def runs(process: psutil.Process) -> bool:
 
 
 def wait_until_ready(home: Path, started: Mapping[str, Process], port: int) -> None:
-    """Return when every part says that it is well. Raises ServiceFailed where one ends, or none of them speaks."""
+    """Return once every part reports that it is healthy.
+
+    Raises:
+        ServiceFailed: A part has ended, or Airflow is not ready in time.
+    """
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         fail_if_ended(home, started)
@@ -131,15 +135,15 @@ def wait_until_ready(home: Path, started: Mapping[str, Process], port: int) -> N
 
 
 def fail_if_ended(home: Path, started: Mapping[str, Process]) -> None:
-    """ServiceFailed where a part has ended, with the end of its log."""
+    """Raise ServiceFailed, with the end of its log, if a part has ended."""
     for name, process in started.items():
         if not process.alive:
             log = home / "logs" / f"{name}.log"
-            raise ServiceFailed(f"Airflow's {name} has ended; its log is {log}, and ends:\n{tail(log)}")
+            raise ServiceFailed(f"Airflow's {name} has ended", log)
 
 
 def prepare(home: Path, variables: Mapping[str, str]) -> None:
-    """The metadata database, the bucket, and raw files and events to try it on."""
+    """Create the metadata database, the bucket, and raw files and events to try the DAGs on."""
     call([str(VENV / "bin" / "airflow"), "db", "migrate"], variables, home / "logs" / "migrate.log")
     launcher = [sys.executable, str(ROOT / "launcher.py")]
     setup = ["setup", "--bucket", BUCKET, "--create_bucket", "--project", "local-project", "--location", "US"]
@@ -152,20 +156,22 @@ def prepare(home: Path, variables: Mapping[str, str]) -> None:
 
 
 def call(command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
-    """Run a command to its end. ServiceFailed where it fails, with the end of its log."""
+    """Run a command to its end. Raise ServiceFailed, with the end of its log, if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         code = subprocess.call(command, env=dict(variables), stdout=stream, stderr=subprocess.STDOUT)
     if code:
-        raise ServiceFailed(f"{' '.join(command[:3])} failed ({code}); its log is {log}, and ends:\n{tail(log)}")
+        raise ServiceFailed(f"{' '.join(command[:3])} failed ({code})", log)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it until Ctrl-C; the exit code."""
+    """Run until Ctrl-C and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.airflow", description=__doc__)
-    parser.add_argument("--home", type=Path, default=ROOT / ".airflow", help="its state (default .airflow)")
-    parser.add_argument("--local_dir", type=Path, default=ROOT / ".local", help="the local cloud's (default .local)")
-    parser.add_argument("--port", type=int, default=8080, help="of its page (default 8080, or a free one)")
+    parser.add_argument("--home", type=Path, default=ROOT / ".airflow", help="Airflow's folder (default .airflow)")
+    parser.add_argument(
+        "--local_dir", type=Path, default=ROOT / ".local", help="the local cloud's folder (default .local)"
+    )
+    parser.add_argument("--port", type=int, default=8080, help="port of Airflow's page (default 8080, or a free one)")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     home, port = arguments.home.resolve(), free_port(arguments.port, ())
@@ -178,16 +184,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 wait_until_ready(home, started, port)
                 print(
                     f"Airflow is at http://127.0.0.1:{port}\n"
-                    f"  Dags > shop_batch > Trigger: the files of {variables['SHOP_INPUT']} into the local BigQuery\n"
-                    "  then its task summary > XCom: what was read, written and refused\n"
-                    "  Dags > shop_stream > Trigger: the local Kafka's user-events, on the local Flink\n"
-                    "Ctrl-C ends it, and the local cloud unless that ran before.",
+                    f"  Dags > shop_batch > Trigger: loads {variables['SHOP_INPUT']} into the local BigQuery\n"
+                    "  then its task summary > XCom: records read, written and refused\n"
+                    "  Dags > shop_stream > Trigger: streams user-events of the local Kafka, on the local Flink\n"
+                    "Ctrl-C ends Airflow, and the local cloud unless it ran before.",
                     flush=True,
                 )
                 while True:
                     time.sleep(POLL_SECONDS)
                     fail_if_ended(home, started)
-    except (ServiceFailed, Misuse) as error:
+    except (ServiceFailed, ReportedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Prints the Python that can make .venv, or says in one line what the machine lacks.
-# Usage: tools/check_machine.sh [PYTHON]
+# Prints the Python that can create .venv, or one line that says what the machine lacks.
+# Usage: tools/check_machine.sh [PYTHON | newest | oldest]
+# By default it is the newest Python from 3.11 to 3.14 on this machine.
 set -u
 needed_mb=4000 # .venv 1790, the wheels while they are unpacked 430, pip's cache 430; the rest is for the demo's data
 
@@ -9,7 +10,7 @@ fail() {
     exit 2
 }
 
-# Any Python answers this, even 2.7. Debian ships `venv` without what it needs; that is in a package of its own.
+# Any Python answers this, even 2.7. Debian ships `venv` without ensurepip, which is in a separate package.
 probe='
 import sys
 try:
@@ -20,28 +21,41 @@ except ImportError:
 print("%d.%d.%d %s" % (sys.version_info[:3] + (venv,)))
 '
 
-named=${1:-}
+wanted=newest
+case "${1:-}" in
+    newest | oldest) wanted=$1 named="" ;;
+    *) named=${1:-} ;;
+esac
 if [ -n "$named" ]; then
     set -- "$named"
 else
-    # pyenv puts a shim on PATH for versions that are not selected too; it fails, the Python behind it works.
-    shim=$(command -v python3.12 || command -v python3.11 || command -v python3 || :)
+    # pyenv puts shims on PATH even for versions that are not selected. Such a shim fails; the Python behind it works.
+    shim=$(command -v python3.14 || command -v python3.13 || command -v python3.12 || command -v python3.11 \
+        || command -v python3 || :)
     case "$shim" in
         */shims/*) pyenv=${shim%/shims/*} ;;
         *) pyenv=${PYENV_ROOT:-${HOME:-}/.pyenv} ;;
     esac
-    set -- python3.12 python3.11 python3 python "$pyenv"/versions/3.12.*/bin/python3 "$pyenv"/versions/3.11.*/bin/python3
+    set -- python3.14 python3.13 python3.12 python3.11 python3 python "$pyenv"/versions/3.1[1-4].*/bin/python3
 fi
 
 unfit=""
 no_venv=""
 chosen=""
+chosen_minor=""
 for candidate in "$@"; do
     answer=$("$candidate" -c "$probe" 2>/dev/null </dev/null) || continue
     version=${answer% *}
+    minor=${version#*.}
+    minor=${minor%%.*}
     case "$answer" in
-        3.11.*yes | 3.12.*yes) chosen=$candidate && break ;;
-        3.11.* | 3.12.*) no_venv=${no_venv:-$version} ;;
+        3.1[1-4].*yes)
+            if [ -z "$chosen" ] || { [ "$wanted" = newest ] && [ "$minor" -gt "$chosen_minor" ]; } \
+                || { [ "$wanted" = oldest ] && [ "$minor" -lt "$chosen_minor" ]; }; then
+                chosen=$candidate chosen_minor=$minor
+            fi
+            ;;
+        3.1[1-4].*) no_venv=${no_venv:-$version} ;;
         [12].* | 3.[0-9].* | 3.10.*) unfit="$unfit $candidate is $version (too old)," ;;
         *) unfit="$unfit $candidate is $version (too new)," ;;
     esac
@@ -50,9 +64,9 @@ done
 if [ -z "$chosen" ]; then
     [ -z "$no_venv" ] || fail "Python $no_venv has no venv module: apt install python${no_venv%.*}-venv (Debian, Ubuntu)"
     if [ -n "$named" ] && [ -z "$unfit" ]; then
-        fail "PYTHON=$named does not run; name a Python 3.11 or 3.12"
+        fail "PYTHON=$named does not run; name a Python 3.11, 3.12, 3.13 or 3.14"
     fi
-    fail "Python 3.11 or 3.12 is needed;${unfit:- no Python was found,} name one with make PYTHON=/path/to/python3.12"
+    fail "Python 3.11 to 3.14 is needed;${unfit:- no Python was found,} name one with make PYTHON=/path/to/python3.13"
 fi
 
 free_mb=$(df -Pm . | awk 'NR == 2 { print $4 }')

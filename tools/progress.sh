@@ -1,5 +1,5 @@
 #!/bin/sh
-# Turns what pip prints into a line for each 40 packages, and fails if it ends in `failed CODE`.
+# Reduces pip's output to one line for every 40 packages. Exits with CODE if the output ends in `failed CODE`.
 count=0
 while IFS= read -r line; do
     case "$line" in

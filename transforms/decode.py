@@ -1,98 +1,150 @@
-"""Decode and validate: blocks become clean rows in buckets, and refused records."""
+"""Decode and validate the blocks of a batch: clean rows by bucket, refused records, and what was skipped."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC
 from itertools import chain
-from typing import Any
+from typing import NamedTuple
 
 import apache_beam as beam
 import polars as pl
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from contracts.decode import HASH, Block, Decoder
+from contracts.decoding.decoder import Decoder
+from contracts.lineage import HASH
 from contracts.table import Table
-from transforms.coders import BucketPart, as_ipc
+from transforms.coders import KeyedPart, TableBlock, as_ipc
+from transforms.dead_letters import Refused
+from transforms.early_ratio import EarlyRatio
+from transforms.ledger import Count, Door
 from transforms.run import Run
 
-__all__ = ["DecodeBlocks", "split_into_buckets"]
+__all__ = ["DecodeAndValidate", "DecodedRecords", "split_into_buckets"]
 
 HELD_BYTES, MOST_HELD_BYTES = 8 << 20, 64 << 20
-"""Rows are held back up to this many bytes, so that a bucket is made of few parts: a megabyte for each bucket, within
-these limits. Memory that is freed is used again where pieces are small."""
+"""Limits of how many bytes of rows are held back, so that a bucket consists of few parts: a megabyte for each bucket,
+but at least HELD_BYTES and at most MOST_HELD_BYTES. The allocator reuses the memory of small pieces."""
+REFUSED, SKIPPED = "refused", "skipped"
 
 
-class DecodeBlocks(beam.DoFn):
-    """(table, block) -> ((table, bucket), BucketPart); (table, source, refusals) on `refused`.
+class DecodedRecords(NamedTuple):
+    """The three ways out of DecodeAndValidate."""
 
-    `buckets` holds the number of buckets of each table. The rows of a bundle leave together: a part for every block
-    and bucket would be many small ones, more for each row the more rows there are.
+    rows: PCollection[KeyedPart]
+    """Clean rows by bucket."""
+    refused: PCollection[Refused]
+    """Refused records; they are counted already."""
+    skipped: PCollection[Count]
+    """Counts of the records of a table that were not decoded, because too many of its records were refused before."""
+
+
+@dataclass(eq=False)
+class DecodeAndValidate(beam.PTransform[PCollection[TableBlock], DecodedRecords]):
+    """Decode blocks of raw records into clean rows, split by bucket.
+
+    The rows of a bundle leave together: one part for each block and bucket would be many small parts, and small parts
+    cost more per row.
+
+    Attributes:
+        tables: The tables by name.
+        buckets: The number of buckets of each table.
+        run: The run; its start is the day that rules about dates refer to.
+        expected_bytes: Upper bound of the bytes of records of each table, see EarlyRatio.
     """
 
-    REFUSED = "refused"
+    tables: Mapping[str, Table]
+    buckets: Mapping[str, int]
+    run: Run
+    expected_bytes: Mapping[str, int]
 
-    def __init__(self, tables: Mapping[str, Table], buckets: Mapping[str, int], run: Run) -> None:
+    def expand(self, blocks: PCollection[TableBlock]) -> DecodedRecords:
+        decoded = blocks | "Decode blocks" >> beam.ParDo(
+            _DecodeBlocks(self.tables, self.buckets, self.run, self.expected_bytes)
+        ).with_output_types(KeyedPart).with_outputs(REFUSED, SKIPPED, main="rows")
+        refused = decoded[REFUSED] | "Count dead letters" >> beam.Map(_count_dead_letters, self.run)
+        return DecodedRecords(decoded.rows, refused, decoded[SKIPPED])
+
+
+class _DecodeBlocks(beam.DoFn):
+    """TableBlock -> KeyedPart; Refused on `refused`, Count on `skipped`."""
+
+    def __init__(
+        self, tables: Mapping[str, Table], buckets: Mapping[str, int], run: Run, expected_bytes: Mapping[str, int]
+    ) -> None:
         self._tables = dict(tables)
         self._buckets = dict(buckets)
         self._run = run
-        self._most = min(max(HELD_BYTES, sum(buckets.values()) << 20), MOST_HELD_BYTES)
+        self._max_held_bytes = min(max(HELD_BYTES, sum(buckets.values()) << 20), MOST_HELD_BYTES)
         self._decoders: dict[str, Decoder] = {}
+        self._ratios = {name: EarlyRatio(run.max_dead_letter_ratio, expected_bytes[name]) for name in tables}
 
     def setup(self) -> None:
         day = self._run.started_at.astimezone(UTC).date()
         self._decoders = {
             name: Decoder(table, lambda: day, self._run.keep_duplicates) for name, table in self._tables.items()
         }
-        self._threads = ThreadPoolExecutor(1, "compress")  # beside the one that decodes
+        self._threads = ThreadPoolExecutor(1, "compress")  # compresses while this thread decodes
 
     def teardown(self) -> None:
         self._threads.shutdown()
 
     def start_bundle(self) -> None:
         self._held: defaultdict[tuple[str, str], list[pl.DataFrame]] = defaultdict(list)
-        self._bytes = 0.0
-        self._leaving: list[tuple[str, int, str, Future[bytes]]] = []
+        self._held_bytes = 0.0
+        self._compressing: list[tuple[str, int, str, Future[bytes]]] = []
 
-    def process(
-        self, element: tuple[str, Block]
-    ) -> Iterator[tuple[tuple[str, int], BucketPart] | TaggedOutput[str, Any]]:
+    def process(self, element: TableBlock) -> Iterator[KeyedPart | TaggedOutput[str, Refused | Count]]:
         name, block = element
+        ratio = self._ratios[name]
+        if ratio.exceeded:
+            yield TaggedOutput(SKIPPED, Count(name, block.source, Door.SKIPPED, block.count))
+            return
         decoded = self._decoders[name].decode(block)
+        ratio.add(block.count, decoded.refusals)
         if decoded.refusals:
-            yield TaggedOutput(self.REFUSED, (name, block.source, decoded.refusals))
+            yield TaggedOutput(REFUSED, Refused(name, block.source, decoded.refusals))
         self._held[name, block.source].append(decoded.rows)
-        self._bytes += decoded.rows.estimated_size()
-        if self._bytes > self._most:
+        self._held_bytes += decoded.rows.estimated_size()
+        if self._held_bytes > self._max_held_bytes:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for part in chain(self._flush(), self._left()):
+        for part in chain(self._flush(), self._compressed()):
             yield GlobalWindows.windowed_value(part)
 
-    def _flush(self) -> Iterator[tuple[tuple[str, int], BucketPart]]:
-        """Let what is held be compressed, and give what was to be compressed before: it needs no interpreter."""
-        yield from self._left()
+    def _flush(self) -> Iterator[KeyedPart]:
+        """Start to compress what is held, and yield what was compressed meanwhile: that needs no interpreter lock."""
+        yield from self._compressed()
         for (name, source), frames in self._held.items():
-            self._leaving += [
+            self._compressing += [
                 (name, bucket, source, self._threads.submit(as_ipc, rows))
                 for bucket, rows in split_into_buckets(pl.concat(frames), self._buckets[name])
             ]
         self._held.clear()
-        self._bytes = 0.0
+        self._held_bytes = 0.0
 
-    def _left(self) -> Iterator[tuple[tuple[str, int], BucketPart]]:
-        leaving, self._leaving = self._leaving, []
-        for name, bucket, source, part in leaving:
+    def _compressed(self) -> Iterator[KeyedPart]:
+        compressing, self._compressing = self._compressing, []
+        for name, bucket, source, part in compressing:
             yield (name, bucket), (source, part.result())
 
 
+def _count_dead_letters(refused: Refused, run: Run) -> Refused:
+    """Update the metrics and the progress, and pass the records on."""
+    state = run.state
+    state.progress.add(dead_letters=len(refused.refusals))
+    state.metrics.count_dead_letters(refused.table, Counter(refusal.code.value for refusal in refused.refusals))
+    return refused
+
+
 def split_into_buckets(rows: pl.DataFrame, buckets: int) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The rows by `_hash` mod `buckets`, in order within each; buckets without rows are left out."""
+    """Split the rows by `_hash` mod `buckets`. Each bucket keeps the order of its rows; empty buckets are left out."""
     if buckets == 1:
         if len(rows):
             yield 0, rows

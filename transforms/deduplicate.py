@@ -1,95 +1,153 @@
-"""Deduplicate: of all rows with one primary key, which is written.
+"""Deduplicate: choose the row to write among all rows with one primary key.
 
-`decide` is the one function that decides it, for files and for Kafka. A batch calls it once for each bucket of
-keys, with all rows of the bucket in order of precedence and nothing known; a stream calls it for each block,
-with an index of what the table holds.
+`decide` makes this choice for files and for Kafka. A batch calls it once for each bucket of keys, with all rows of the
+bucket in order of precedence and an empty index. A stream calls it for each append, with an index of the keys that the
+table holds.
 """
 
 from __future__ import annotations
 
 import enum
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import apache_beam as beam
 import polars as pl
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
 
-from contracts.decode import HASH, HASH_LOW, POSITION
+from contracts.decoding.decoder import ATTRIBUTES, HASH_LOW, RAW
+from contracts.lineage import HASH, POSITION, SOURCE
+from contracts.refusal import ErrorCode, Refusal
 from contracts.table import Table, WriteDisposition
-from transforms import metrics
-from transforms.coders import BucketPart, from_ipc
+from transforms.coders import BucketKey, BucketPart, KeyedPart, TableRows, from_ipc
+from transforms.dead_letters import Refused
 from transforms.ledger import Count, Door
+from transforms.metrics import RECORDS
 from transforms.run import Run
+from transforms.source_order import natural_order
 
 __all__ = [
-    "SOURCE",
+    "CONTENT",
+    "Comparison",
     "Deduplicate",
-    "Fate",
     "Index",
     "NothingKnown",
+    "Outcome",
+    "UniqueRows",
     "bucket_rows",
+    "compare",
+    "contents_of",
     "decide",
     "in_order_of_precedence",
 ]
 
-SOURCE = "_source"
+CONTENT = "_content"
+"""A 16-bit digest of a row's values, see `contents_of`; 0 if it is not known. It is not stored."""
+DUPLICATE_MESSAGE = "another record of this run has the same primary key"
+COUNTS, DUPLICATES = "counts", "duplicates"
 
 
-class Fate(enum.IntEnum):
-    """What becomes of a row."""
+class Outcome(enum.IntEnum):
+    """What happens to a row."""
 
     FIRST = 0
-    """It is written: no other row has its key."""
+    """The row is written: no row with its key comes before it."""
     DUPLICATE = 1
-    SELF = 2
-    """It was written before, from this very source and position: the same record, read again after a crash."""
+    REDELIVERED = 2
+    """The row was written before, from the same source and position: the record was read again after a crash."""
+
+
+class Comparison(enum.IntEnum):
+    """How a duplicate compares with the row that was written."""
+
+    SAME = 0
+    DIFFERS = 1
+    """A column other than lineage differs: an update, which an append does not apply."""
+    UNKNOWN = 2
+    """The values of the written row are not in memory: it was written before this process took the bucket."""
 
 
 class Index(Protocol):
-    """The keys that a table holds, with the source and position of the row that won each."""
+    """The keys that a table holds, each with the source and position of the row that was written."""
 
     def find(self, digests: pl.DataFrame) -> pl.DataFrame:
-        """For each row of `digests` (`_hash`, `_hash_low`) the winner's `_source` and `_position`; null: new."""
+        """Look up keys; `digests` has `_hash` and `_hash_low`, and one row for each key.
+
+        Returns `_source` and `_position` of the written rows, null for a new key, and `_content`, 0 if it is not known.
+        """
         ...
 
 
 class NothingKnown:
-    """The index of a batch: its bucket is whole, so there is nothing besides it."""
+    """The index of a batch: its bucket is complete, so the bucket's own rows are all that matters."""
 
     def find(self, digests: pl.DataFrame) -> pl.DataFrame:
-        rows = len(digests)  # said outright: select() of literals alone gives as many rows as there are chunks
+        rows = len(digests)  # explicit, because select() of literals alone returns one row for each chunk
         return pl.DataFrame(
-            {SOURCE: [None] * rows, POSITION: [None] * rows}, schema={SOURCE: pl.String, POSITION: pl.Int64}
+            {SOURCE: [None] * rows, POSITION: [None] * rows, CONTENT: [0] * rows},
+            schema={SOURCE: pl.String, POSITION: pl.Int64, CONTENT: pl.UInt16},
         )
 
 
 def decide(rows: pl.DataFrame, index: Index) -> pl.Series:
-    """The fate of each row, as Int8, where `rows` stand in order of precedence.
+    """Return the Outcome of each row, as Int8; `rows` must be in order of precedence.
 
-    `rows` has `_hash`, `_hash_low`, `_source` and `_position`. A key that the index holds is DUPLICATE, or SELF
-    where it is held for this same source and position; of the others the first row of each key is FIRST.
+    `rows` has `_hash`, `_hash_low`, `_source` and `_position`. A row whose key is in the index is a DUPLICATE, or
+    REDELIVERED if the index has it for the same source and position. Of the other rows, the first of each key is FIRST.
     """
     digests = rows.select(HASH, HASH_LOW)
-    held = index.find(digests)
-    known = held[POSITION].is_not_null()
-    itself = known & (held[POSITION] == rows[POSITION]) & (held[SOURCE] == rows[SOURCE])
+    written = index.find(digests)
+    known = written[POSITION].is_not_null()
+    redelivered = known & (written[POSITION] == rows[POSITION]) & (written[SOURCE] == rows[SOURCE])
     first = digests.select(pl.struct(HASH, HASH_LOW).is_first_distinct()).to_series()
-    fate = (
-        pl.when(itself)
-        .then(Fate.SELF.value)
+    outcomes = (
+        pl.when(redelivered)
+        .then(Outcome.REDELIVERED.value)
         .when(known | ~first)
-        .then(Fate.DUPLICATE.value)
-        .otherwise(Fate.FIRST.value)
+        .then(Outcome.DUPLICATE.value)
+        .otherwise(Outcome.FIRST.value)
     )
-    return pl.select(fate.cast(pl.Int8)).to_series()
+    return pl.select(outcomes.cast(pl.Int8)).to_series()
+
+
+def contents_of(rows: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """Return a digest of each row's values in `columns`, as `_content`: 1 to 65,535, equal for equal rows in a process.
+
+    Two different rows have the same digest once in 65,535 times. That is enough for a count, at two bytes a key.
+    """
+    digests = rows.select(columns).hash_rows() % 65_535 + 1
+    return digests.cast(pl.UInt16).alias(CONTENT)
+
+
+def compare(rows: pl.DataFrame, outcomes: pl.Series, index: Index) -> pl.Series:
+    """Return the Comparison of each row, as Int8; SAME for a row that is not a DUPLICATE.
+
+    `rows` as for `decide`, with `_content`. The index must know the FIRST rows by now, if they were written.
+    """
+    duplicates = (outcomes == Outcome.DUPLICATE).arg_true()
+    compared = pl.Series([Comparison.SAME.value], dtype=pl.Int8).new_from_index(0, len(rows))
+    if not len(duplicates):
+        return compared
+    duplicate_rows = rows[duplicates]
+    written = index.find(duplicate_rows.select(HASH, HASH_LOW))[CONTENT]
+    comparisons = (
+        pl.when(written == 0)
+        .then(Comparison.UNKNOWN.value)
+        .when(written != duplicate_rows[CONTENT])
+        .then(Comparison.DIFFERS.value)
+        .otherwise(Comparison.SAME.value)
+    )
+    return compared.scatter(duplicates, pl.select(comparisons.cast(pl.Int8)).to_series())
 
 
 def in_order_of_precedence(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """The rows, which stand in order of source and position, with the one that wins a key before the others.
+    """Sort rows that are in order of source and position so that the row to write comes first among those of its key.
 
-    `append` keeps the first, `merge` and `replace` the last; with `versionBy` the one with the greatest version.
+    `append` writes the first row, `merge` and `replace` the last one; with `versionBy` the one with the greatest
+    version.
     """
     if table.disposition is not WriteDisposition.APPEND:
         rows = rows.reverse()
@@ -99,45 +157,92 @@ def in_order_of_precedence(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
 
 
 def bucket_rows(parts: Iterable[BucketPart]) -> pl.DataFrame:
-    """All rows of a bucket in order of source and position, with their `_source`, whatever order the parts come in."""
+    """All rows of a bucket with their `_source`, in natural order of source, then of position.
+
+    The order does not depend on the order of the parts.
+    """
     by_source: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
     for source, rows in parts:
         by_source[source].append(from_ipc(rows))
     return pl.concat(
-        _in_order(by_source[source]).with_columns(pl.lit(source).alias(SOURCE)) for source in sorted(by_source)
+        _in_order_of_position(by_source[source]).with_columns(pl.lit(source).alias(SOURCE))
+        for source in sorted(by_source, key=natural_order)
     )
 
 
-def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
+def _in_order_of_position(parts: list[pl.DataFrame]) -> pl.DataFrame:
     rows = pl.concat(sorted(parts, key=lambda part: int(part[POSITION][0])))
     return rows if rows[POSITION].is_sorted() else rows.sort(POSITION)
 
 
-class Deduplicate(beam.DoFn):
-    """((table, bucket), parts) -> (table, bucket, rows that are written); the others are counted on `counts`.
+class UniqueRows(NamedTuple):
+    """What comes out of Deduplicate."""
 
-    With `keep_duplicates` the others come out on `duplicates` as (table, rows), with their records in `_raw`.
+    rows: PCollection[TableRows]
+    """The rows that are written, in order of source and position."""
+    counts: PCollection[Count]
+    """How many rows of each source are duplicates."""
+    duplicates: PCollection[Refused] | None
+    """The duplicates themselves, for audit; None unless the run keeps them."""
+
+
+@dataclass(eq=False)
+class Deduplicate(beam.PTransform[PCollection[KeyedPart], UniqueRows]):
+    """Keep one row of each primary key, see `decide`. The result does not depend on how rows were spread over parts.
+
+    Attributes:
+        tables: The tables by name.
+        run: The run. If it keeps duplicates, they come out as refused records, and rows have their records in `_raw`.
     """
 
-    COUNTS = "counts"
-    DUPLICATES = "duplicates"
+    tables: Mapping[str, Table]
+    run: Run
 
-    def __init__(self, tables: dict[str, Table], run: Run) -> None:
-        self._tables = tables
-        self._keep = run.keep_duplicates
+    def expand(self, parts: PCollection[KeyedPart]) -> UniqueRows:
+        unique = (
+            parts
+            | "Group by bucket" >> beam.GroupByKey()
+            | "Choose rows"
+            >> beam.ParDo(_ChooseRows(self.tables, self.run))
+            .with_output_types(TableRows)
+            .with_outputs(COUNTS, DUPLICATES, main="rows")
+        )
+        duplicates = None
+        if self.run.keep_duplicates:
+            duplicates = unique[DUPLICATES] | "Keep duplicates" >> beam.FlatMapTuple(duplicate_refusals)
+        return UniqueRows(unique.rows, unique[COUNTS], duplicates)
+
+
+class _ChooseRows(beam.DoFn):
+    """(BucketKey, parts) -> TableRows; Count on `counts`, (table, duplicate rows) on `duplicates`."""
+
+    def __init__(self, tables: Mapping[str, Table], run: Run) -> None:
+        self._tables = dict(tables)
+        self._run = run
 
     def process(
-        self, element: tuple[tuple[str, int], Iterable[BucketPart]]
-    ) -> Iterator[tuple[str, int, pl.DataFrame] | TaggedOutput[str, Any]]:
+        self, element: tuple[BucketKey, Iterable[BucketPart]]
+    ) -> Iterator[TableRows | TaggedOutput[str, Count | tuple[str, pl.DataFrame]]]:
         (name, bucket), parts = element
+        state = self._run.state
         in_order = bucket_rows(parts)
         rows = in_order_of_precedence(in_order, self._tables[name])
-        fates = decide(rows, NothingKnown())
-        others = rows.filter(fates != Fate.FIRST)
-        for source, count in others.group_by(SOURCE).len().sort(SOURCE).iter_rows():
-            metrics.count(metrics.RECORDS, count, name, "duplicate")
-            yield TaggedOutput(self.COUNTS, Count(name, source, Door.DUPLICATE, count))
-        if self._keep and len(others):
-            yield TaggedOutput(self.DUPLICATES, (name, others))
-        written = rows.filter(fates == Fate.FIRST)
+        outcomes = decide(rows, NothingKnown())
+        duplicates = rows.filter(outcomes != Outcome.FIRST)
+        for source, count in duplicates.group_by(SOURCE).len().sort(SOURCE).iter_rows():
+            state.metrics.count(RECORDS, count, name, "duplicate")
+            yield TaggedOutput(COUNTS, Count(name, source, Door.DUPLICATE, count))
+        if self._run.keep_duplicates and len(duplicates):
+            yield TaggedOutput(DUPLICATES, (name, duplicates))
+        written = rows.filter(outcomes == Outcome.FIRST)
         yield name, bucket, written if rows is in_order else written.sort(SOURCE, POSITION)
+
+
+def duplicate_refusals(table: str, rows: pl.DataFrame) -> Iterator[Refused]:
+    """Duplicates as refused records, one Refused for each source; `rows` as Decoder makes them with `keep_raw`."""
+    for (source,), group in rows.group_by(SOURCE, maintain_order=True):
+        refusals = [
+            Refusal(position, raw, ErrorCode.DUPLICATE, DUPLICATE_MESSAGE, attributes=json.loads(attributes))
+            for position, raw, attributes in group.select(POSITION, RAW, ATTRIBUTES).iter_rows()
+        ]
+        yield Refused(table, str(source), refusals)

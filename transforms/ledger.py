@@ -1,8 +1,7 @@
 """The ledger: read = written + duplicate + dead letter, for every table and every source of a run.
 
-Counts are data that travels with the records: each step that takes records in or puts them through a door
-emits what it counted, and `balance` adds it all up. `read` is counted upstream of decode; the doors are
-counted from what was stored.
+Counts are elements of the graph: each step that reads records, or lets them leave by a door, emits what it counted,
+and `balance` adds the counts up. `read` is counted upstream of decode; the doors are counted from stored files.
 """
 
 from __future__ import annotations
@@ -10,37 +9,43 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from transforms.tally import FileTally, Tally
+
 __all__ = [
+    "SHOWN_NAMES",
     "Balance",
     "Count",
+    "DeadLetterFile",
     "Door",
-    "LetterFile",
+    "FileColumns",
+    "Item",
+    "MissingColumns",
     "RatioExceeded",
     "Shard",
     "Source",
-    "SourceCounts",
     "State",
     "balance",
 ]
 
+SHOWN_NAMES = 30
 RATIO_FROM = 100
-"""Records of a table from which on its share of dead letters is judged."""
+"""The number of records from which on the ratio of dead letters of a table is checked."""
 
 
 class Door(enum.Enum):
-    """Where a record was counted."""
+    """Where a Count was taken. The other doors are counted from stored files."""
 
     READ = "read"
-    STAGED = "staged"
     DUPLICATE = "duplicate"
-    DEAD_LETTER = "dead_letter"
+    SKIPPED = "skipped"
+    """Not a door: the record was split off but not decoded, because its run had too many dead letters already."""
 
 
 class State(enum.Enum):
-    """How a run ended, or that it runs on without its launcher."""
+    """How a run ended, or that it continues without its launcher."""
 
     RUNNING = "running"
     DONE = "done"
@@ -51,7 +56,7 @@ class State(enum.Enum):
 
 
 class Source(NamedTuple):
-    """A file that the run has pinned; a line of the ledger even where it holds no record."""
+    """A file that the run has pinned. It has a line in the ledger even if it holds no record."""
 
     table: str
     uri: str
@@ -60,7 +65,7 @@ class Source(NamedTuple):
 
 
 class Count(NamedTuple):
-    """So many records of one source at one door."""
+    """A number of records of one source at one door."""
 
     table: str
     source: str
@@ -69,64 +74,65 @@ class Count(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A stored Parquet file of clean rows; `rows` by source, counted from the file."""
+    """A stored Parquet file of clean rows; `rows` is (source, rows), counted from the file."""
 
     table: str
     uri: str
     rows: tuple[tuple[str, int], ...]
 
 
-class LetterFile(NamedTuple):
-    """A stored file of dead letters; `rows` by (table, source, code), counted from the file."""
+class DeadLetterFile(NamedTuple):
+    """A stored file of dead letters; `rows` is (table, source, code, rows), counted from the file."""
 
     uri: str
     rows: tuple[tuple[str, str, str, int], ...]
 
 
-@dataclass(slots=True)
-class SourceCounts:
-    """The ledger of one source of one table."""
+class FileColumns(NamedTuple):
+    """The names in a file's header, at most SHOWN_NAMES, and the contract's columns that match none of them."""
 
-    generation: int = 0
-    size: int = 0
-    read: int = 0
-    staged: int = 0
-    duplicate: int = 0
-    dead_letter_by_code: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    table: str
+    source: str
+    names: tuple[str, ...]
+    missing: tuple[str, ...]
 
-    @property
-    def dead_letter(self) -> int:
-        """Refused records."""
-        return sum(self.dead_letter_by_code.values())
 
-    @property
-    def difference(self) -> int:
-        """Records that were read and came through no door; negative where more came out than went in."""
-        return self.read - self.staged - self.duplicate - self.dead_letter
+class MissingColumns(NamedTuple):
+    """Columns of a contract that no file of the run has, and the names that the files have."""
+
+    table: str
+    columns: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+Item = Source | Count | Shard | DeadLetterFile | FileColumns
+"""What `balance` adds up."""
 
 
 class RatioExceeded(NamedTuple):
-    """A table with more dead letters than allowed."""
+    """A table with more dead letters than allowed; `stopped` if its other records were not decoded."""
 
     table: str
     dead_letter: int
     read: int
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a run holds before anything is loaded: counts by table and source, files, and whether it may go on."""
+    """What a run has stored before anything is loaded: counts by table and source, files, and whether it may load."""
 
-    counts: Mapping[str, Mapping[str, SourceCounts]]
+    counts: Mapping[str, Mapping[str, FileTally]]
     shards: Mapping[str, tuple[Shard, ...]]
-    letters: tuple[LetterFile, ...]
+    dead_letter_files: tuple[DeadLetterFile, ...]
     broken: tuple[tuple[str, str, int], ...]
-    """(table, source, difference) wherever the equation does not hold."""
+    """(table, source, difference) of each source that does not balance."""
     exceeded: tuple[RatioExceeded, ...]
+    missing_columns: tuple[MissingColumns, ...] = ()
 
     @property
     def state(self) -> State | None:
-        """Why nothing may be loaded, None where all is well."""
+        """Why nothing may be loaded; None if the run may load."""
         if self.broken:
             return State.LEDGER_BROKEN
         return State.TOO_MANY_DEAD_LETTERS if self.exceeded else None
@@ -135,64 +141,100 @@ class Balance:
         """The reason for `state` in one line."""
         if self.broken:
             parts = [f"{table} {source}: {difference:+d} records" for table, source, difference in self.broken[:5]]
-            return f"the ledger does not hold, nothing is loaded (read minus doors): {'; '.join(parts)}"
-        parts = [f"{table}: {dead} of {read}" for table, dead, read in self.exceeded]
+            return f"the ledger does not balance, nothing is loaded (read minus doors): {'; '.join(parts)}"
+        parts = [
+            f"{table}: {dead_letters} of {'the first ' if stopped else ''}{read}"
+            for table, dead_letters, read, stopped in self.exceeded
+        ]
         return f"too many dead letters, nothing is loaded: {'; '.join(parts)}"
 
 
-def balance(items: Iterable[Source | Count | Shard | LetterFile], max_dead_letter_ratio: float) -> Balance:
-    """Add up what the steps counted, and hold it against the equation and the limit."""
-    counts: dict[str, dict[str, SourceCounts]] = defaultdict(lambda: defaultdict(SourceCounts))
+def balance(items: Iterable[Item], max_dead_letter_ratio: float) -> Balance:
+    """Add up what the steps counted, and check the equation and the limit."""
+    counts: dict[str, dict[str, FileTally]] = defaultdict(lambda: defaultdict(FileTally))
     shards: dict[str, list[Shard]] = defaultdict(list)
-    letters: list[LetterFile] = []
+    dead_letter_files: list[DeadLetterFile] = []
+    headers: list[FileColumns] = []
+    stopped: set[str] = set()
     for item in items:
         match item:
             case Source():
-                line = counts[item.table][item.uri]
-                line.generation, line.size = item.generation, item.size
+                tally = counts[item.table][item.uri]
+                tally.generation, tally.size = item.generation, item.size
+            case FileColumns():
+                headers.append(item)
             case Count(door=Door.READ):
                 counts[item.table][item.source].read += item.records
+            case Count(door=Door.SKIPPED):
+                counts[item.table][item.source].read -= item.records
+                stopped.add(item.table)
             case Count():
                 counts[item.table][item.source].duplicate += item.records
             case Shard():
                 shards[item.table].append(item)
                 for source, rows in item.rows:
-                    counts[item.table][source].staged += rows
-            case LetterFile():
-                letters.append(item)
+                    counts[item.table][source].written += rows
+            case DeadLetterFile():
+                dead_letter_files.append(item)
                 for table, source, code, rows in item.rows:
-                    if code != "duplicate":  # a copy for audit; its door is duplicate
-                        counts[table][source].dead_letter_by_code[code] += rows
+                    if code != "duplicate":  # a copy for audit, counted at the duplicate door
+                        counts[table][source].add(Tally(dead_letter_by_code={code: rows}))
     plain = {
-        table: {source: _plain(line) for source, line in sorted(lines.items())}
-        for table, lines in sorted(counts.items())
+        table: {source: _in_order_of_code(tally) for source, tally in sorted(sources.items())}
+        for table, sources in sorted(counts.items())
     }
-    broken = tuple(
-        (table, source, line.difference)
-        for table, lines in plain.items()
-        for source, line in lines.items()
-        if line.difference
-    )
-    exceeded = tuple(
-        found for table, lines in plain.items() if (found := _exceeded(table, lines.values(), max_dead_letter_ratio))
-    )
     return Balance(
         plain,
-        {table: tuple(sorted(found)) for table, found in shards.items()},
-        tuple(sorted(letters)),
-        broken,
-        exceeded,
+        {table: tuple(sorted(files)) for table, files in shards.items()},
+        tuple(sorted(dead_letter_files)),
+        tuple(
+            (table, source, tally.difference)
+            for table, sources in plain.items()
+            for source, tally in sources.items()
+            if tally.difference
+        ),
+        tuple(
+            exceeded
+            for table, sources in plain.items()
+            if (exceeded := _exceeded(table, sources.values(), max_dead_letter_ratio, table in stopped))
+        ),
+        _missing_columns(headers, plain),
     )
 
 
-def _plain(line: SourceCounts) -> SourceCounts:
-    line.dead_letter_by_code = dict(sorted(line.dead_letter_by_code.items()))
-    return line
+def _missing_columns(
+    headers: Iterable[FileColumns], counts: Mapping[str, Mapping[str, FileTally]]
+) -> tuple[MissingColumns, ...]:
+    """Return the columns of each table that no file has.
+
+    A table with records from a file without a header, such as JSON, is left out: to know its columns, all of its
+    records would have to be decoded first.
+    """
+    by_table: dict[str, list[FileColumns]] = defaultdict(list)
+    for header in sorted(headers):
+        by_table[header.table].append(header)
+    missing_columns = []
+    for table, table_headers in by_table.items():
+        with_header = {header.source for header in table_headers}
+        if all(source in with_header or not line.read for source, line in counts.get(table, {}).items()):
+            columns = [
+                column for column in table_headers[0].missing if all(column in other.missing for other in table_headers)
+            ]
+            names = sorted({name for header in table_headers for name in header.names})[:SHOWN_NAMES]
+            if columns:
+                missing_columns.append(MissingColumns(table, tuple(columns), tuple(names)))
+    return tuple(missing_columns)
 
 
-def _exceeded(table: str, lines: Iterable[SourceCounts], limit: float) -> RatioExceeded | None:
-    read = dead = 0
-    for line in lines:
-        read += line.read
-        dead += line.dead_letter
-    return RatioExceeded(table, dead, read) if read >= RATIO_FROM and dead > limit * read else None
+def _in_order_of_code(tally: FileTally) -> FileTally:
+    tally.dead_letter_by_code = dict(sorted(tally.dead_letter_by_code.items()))
+    return tally
+
+
+def _exceeded(table: str, sources: Iterable[FileTally], limit: float, stopped: bool) -> RatioExceeded | None:
+    read = dead_letters = 0
+    for counts in sources:
+        read += counts.read
+        dead_letters += counts.dead_letter
+    exceeded = read >= RATIO_FROM and dead_letters > limit * read
+    return RatioExceeded(table, dead_letters, read, stopped) if exceeded or stopped else None

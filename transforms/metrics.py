@@ -1,8 +1,9 @@
-"""The pipelines' metrics: all that there are, what each means, and how a step counts. docs/metrics.md has them too.
+"""The metrics of the pipelines: their names and meanings, and how steps count. docs/metrics.md lists them.
 
-What is counted goes to Beam, whose runner shows it, and into this process's VALUES, which `--metrics_port` serves: on
-DirectRunner and with LOOPBACK workers every step runs in the launcher's process. Steps count a block, a file or a
-line of the ledger at a time, never a record. What an engine runs twice is counted twice: the ledger is the truth.
+A count goes to Beam, whose runner shows it, and to the values of the run in this process, which `--metrics_port`
+serves: on DirectRunner and with LOOPBACK workers every step runs in the launcher's process. Steps count a block, a file
+or a ledger line at a time, never a record. What an engine runs twice is counted twice: the ledger is exact, metrics are
+not.
 """
 
 from __future__ import annotations
@@ -20,23 +21,13 @@ from apache_beam.metrics.metricbase import Distribution, Gauge
 
 from transforms.latency import upper_bound
 
-__all__ = [
-    "METRICS",
-    "VALUES",
-    "Kind",
-    "Metric",
-    "Values",
-    "count",
-    "count_dead_letters",
-    "count_latencies_of",
-    "gauge",
-]
+__all__ = ["METRICS", "Kind", "Metric", "MetricValues"]
 
 NAMESPACE = "shop_pipeline"
 
 
 class Kind(enum.Enum):
-    """What can be asked of a metric."""
+    """The type of a metric."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -45,7 +36,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. A counter without labels is 0 until it is counted."""
+    """One metric. A counter without labels starts at 0; one with labels has no value until it is counted."""
 
     name: str
     kind: Kind
@@ -54,16 +45,19 @@ class Metric:
 
     @property
     def served_as(self) -> str:
-        """Its name where Prometheus reads it."""
+        """The name that Prometheus reads."""
         return f"{NAMESPACE}_{self.name}" + ("_total" if self.kind is Kind.COUNTER else "")
 
     def beam_name(self, *labels: str) -> str:
-        """Its name among Beam's metrics, which know no labels."""
+        """The name in Beam's metrics, which have no labels."""
         return ".".join((self.name, *labels))
 
 
 RECORDS = Metric("records", Kind.COUNTER, ("table", "door"), "records, by door: read, written, duplicate, dead_letter")
 DEAD_LETTERS = Metric("dead_letters", Kind.COUNTER, ("table", "code"), "refused records, by error code")
+DUPLICATE_DIFFERS = Metric(
+    "duplicate_differs", Kind.COUNTER, ("table",), "duplicates that differ from the row that was written"
+)
 BYTES = Metric("bytes", Kind.COUNTER, ("table",), "bytes read, as they are in the files or the records' values")
 LATENCY = Metric(
     "latency_seconds", Kind.HISTOGRAM, ("table",), "of written rows, from Kafka's timestamp to `_ingested_at`"
@@ -78,78 +72,78 @@ LAG = Metric("lag_records", Kind.GAUGE, (), "offsets that are left to read, all 
 RATE = Metric("records_per_second", Kind.GAUGE, (), "offsets committed a second, over the last seconds")
 STATUS_TIME = Metric("status_timestamp_seconds", Kind.GAUGE, (), "when lag and rate were last known, Unix time")
 METRICS = (
-    RECORDS, DEAD_LETTERS, BYTES, LATENCY, INDEX_KEYS, BUCKET_TAKES, APPEND_RETRIES, LOST_OFFSETS,
-    LAG, RATE, STATUS_TIME,
-)  # fmt: skip
-"""Every metric that there is."""
+    RECORDS,
+    DEAD_LETTERS,
+    DUPLICATE_DIFFERS,
+    BYTES,
+    LATENCY,
+    INDEX_KEYS,
+    BUCKET_TAKES,
+    APPEND_RETRIES,
+    LOST_OFFSETS,
+    LAG,
+    RATE,
+    STATUS_TIME,
+)
+"""All metrics."""
 Series = tuple[str, ...]
 """The values of a metric's labels."""
 
 
 @dataclass
-class Values:
-    """What was counted, by metric and series; latencies as counts by class, see latency.py."""
+class MetricValues:
+    """What one run has counted in this process, by metric and series; latencies as counts by class, see latency.py.
+
+    All methods can be called from any thread.
+    """
 
     _numbers: dict[Metric, dict[Series, float]] = field(default_factory=dict)
     _latencies: dict[Series, Counter[int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, metric: Metric, number: float, series: Series) -> None:
-        """Count; from any thread."""
+    def count(self, metric: Metric, number: int, *labels: str) -> None:
+        """Add `number` to a counter, here and in Beam's metrics."""
+        _beam_counter(metric, labels).inc(number)
         with self._lock:
             numbers = self._numbers.setdefault(metric, {})
-            numbers[series] = numbers.get(series, 0) + number
+            numbers[labels] = numbers.get(labels, 0) + number
 
-    def set(self, metric: Metric, number: float, series: Series) -> None:
-        """Replace the value of a gauge."""
-        with self._lock:
-            self._numbers.setdefault(metric, {})[series] = number
+    def gauge(self, metric: Metric, value: int, *labels: str) -> None:
+        """Set a gauge, here and in Beam's metrics."""
+        _beam_gauge(metric, labels).set(value)
+        self.set(metric, value, *labels)
 
-    def add_latencies(self, counts: Mapping[int, int], series: Series) -> None:
-        """Count latencies by class."""
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a gauge here alone: one that the launcher knows and no step."""
         with self._lock:
-            self._latencies.setdefault(series, Counter()).update(counts)
+            self._numbers.setdefault(metric, {})[labels] = value
+
+    def count_dead_letters(self, table: str, codes: Mapping[str, int]) -> None:
+        """Count dead letters of a table by error code, when they have gone through their door."""
+        self.count(RECORDS, sum(codes.values()), table, "dead_letter")
+        for code, number in codes.items():
+            self.count(DEAD_LETTERS, number, table, code)
+
+    def count_latencies(self, table: str, counts: Mapping[int, int]) -> None:
+        """Add the latencies of written rows, as counts by class.
+
+        Beam's distribution takes one value at a time, so it gets the slowest.
+        """
+        if counts:
+            _beam_distribution(LATENCY, (table,)).update(round(upper_bound(max(counts))))
+            with self._lock:
+                self._latencies.setdefault((table,), Counter()).update(counts)
 
     def numbers(self, metric: Metric) -> dict[Series, float]:
-        """The value of each series of a counter or a gauge."""
+        """Return the value of each series of a counter or a gauge."""
         with self._lock:
-            nothing: dict[Series, float] = {(): 0.0} if metric.kind is Kind.COUNTER and not metric.labels else {}
-            return dict(self._numbers.get(metric, nothing))
+            default: dict[Series, float] = {(): 0.0} if metric.kind is Kind.COUNTER and not metric.labels else {}
+            return dict(self._numbers.get(metric, default))
 
     def latencies(self) -> dict[Series, Counter[int]]:
-        """Of each series of LATENCY the counts by class."""
+        """Return the counts by class of each series of LATENCY."""
         with self._lock:
             return {series: Counter(counts) for series, counts in self._latencies.items()}
-
-
-VALUES = Values()
-"""This process's."""
-
-
-def count(metric: Metric, number: int, *labels: str) -> None:
-    """Count `number` more of a counter."""
-    _beam_counter(metric, labels).inc(number)
-    VALUES.add(metric, number, labels)
-
-
-def gauge(metric: Metric, value: int, *labels: str) -> None:
-    """Set a gauge."""
-    _beam_gauge(metric, labels).set(value)
-    VALUES.set(metric, value, labels)
-
-
-def count_dead_letters(table: str, codes: Mapping[str, int]) -> None:
-    """Count refused records of a table, by code: they have gone through their door."""
-    count(RECORDS, sum(codes.values()), table, "dead_letter")
-    for code, number in codes.items():
-        count(DEAD_LETTERS, number, table, code)
-
-
-def count_latencies_of(table: str, counts: Mapping[int, int]) -> None:
-    """Count the latencies of written rows by class. Beam's distribution takes one value at a time: the slowest."""
-    if counts:
-        _beam_distribution(LATENCY, (table,)).update(round(upper_bound(max(counts))))
-        VALUES.add_latencies(counts, (table,))
 
 
 @cache

@@ -1,64 +1,38 @@
-"""Which offsets of a partition are safe: every record below them has left by one of the three doors.
+"""Which offsets of a partition may be committed: every record below them has left by one of the three doors.
 
-A block is stamped with the exact runs of offsets that it holds and with the parts that it was split into. Each
-part is acknowledged once, by the step that made its records durable. A run is done when every part of its block
-is in; the offset that may be committed moves over runs that are done, in order. Blocks come in any order.
-A hole between runs (compaction, marks of transactions) is closed only where the broker says that it holds no record.
+A block is stamped with the exact runs of consecutive offsets that it holds and with the parts that it is split into.
+Each part is acknowledged once, by the step that makes its records durable. A run is complete when every part of its
+block is acknowledged. The offset to commit moves over complete runs, in order. Blocks may come in any order.
+A gap between runs (compaction, transaction markers) is closed only after the broker confirms that it holds no record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ack", "Broker", "Line", "Partition", "Stamp", "Tally", "run_of", "runs_of"]
+from transforms.tally import Tally
 
+__all__ = ["DEAD_LETTERS", "Ack", "Broker", "KeyedAck", "Line", "Partition", "Stamp", "run_of", "runs_of"]
+
+DEAD_LETTERS = -1
+"""The part of a block that holds its refused records. The other parts are the numbers of buckets."""
 LOST_AFTER_SECONDS = 60.0
-"""How long a gap below the broker's first offset may still be filled by blocks that are on their way."""
+"""How long blocks in flight may still fill a gap below the broker's first offset."""
 ASK_AGAIN_SECONDS = 60.0
-"""How long the broker's word holds that a record is there."""
-
-
-class Tally(msgspec.Struct, omit_defaults=True):
-    """What became of some records. `latency` counts written rows by class of latency, see latency.py."""
-
-    read: int = 0
-    written: int = 0
-    duplicate: int = 0
-    dead_letter_by_code: dict[str, int] = {}
-    latency: dict[int, int] = {}
-
-    @property
-    def dead_letter(self) -> int:
-        """Refused records."""
-        return sum(self.dead_letter_by_code.values())
-
-    @property
-    def difference(self) -> int:
-        """Records that were read and came through no door."""
-        return self.read - self.written - self.duplicate - self.dead_letter
-
-    def add(self, other: Tally) -> None:
-        """Count the records of `other` too."""
-        self.read += other.read
-        self.written += other.written
-        self.duplicate += other.duplicate
-        self.dead_letter_by_code = _sum(self.dead_letter_by_code, other.dead_letter_by_code)
-        self.latency = _sum(self.latency, other.latency)
-
-
-def _sum(one: Mapping[Any, int], other: Mapping[Any, int]) -> dict[Any, int]:
-    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}} if other else dict(one)
+"""How long to trust the broker's answer that a record exists."""
+KeyedAck = tuple[str, bytes]
+"""A source and a packed Ack: acknowledgements are grouped by source."""
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """A block's provenance: a random id, its source, and the sorted runs of offsets (first, last) that it holds.
+    """A block's provenance: a random id, its table and source, and the sorted runs of offsets (first, last) it holds.
 
-    `parts` names what it was split into: numbers of buckets, and LETTERS for its refused records.
+    `parts` names the parts that it is split into: numbers of buckets, and DEAD_LETTERS for its refused records.
     """
 
     block: bytes
@@ -67,17 +41,35 @@ class Stamp(msgspec.Struct, frozen=True):
     runs: tuple[tuple[int, int], ...]
     parts: tuple[int, ...] = ()
 
+    def pack(self) -> bytes:
+        """Encode as msgpack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Stamp:
+        """Decode what `pack` returned."""
+        return msgspec.msgpack.decode(packed, type=cls)
+
 
 class Ack(msgspec.Struct, frozen=True):
-    """The part `part` of a stamped block is durable; `tallies` says by which doors, one for each run of the stamp."""
+    """The records of one part of a stamped block are durable. `tallies` counts them, one Tally for each run."""
 
     stamp: Stamp
     part: int
     tallies: tuple[Tally, ...]
 
+    def pack(self) -> bytes:
+        """Encode as msgpack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Ack:
+        """Decode what `pack` returned."""
+        return msgspec.msgpack.decode(packed, type=cls)
+
 
 class Line(msgspec.Struct, frozen=True):
-    """A line of the ledger: all records from `first` to `last`, both included."""
+    """A line of the ledger: the records from offset `first` to offset `last`, inclusive."""
 
     first: int
     last: int
@@ -85,36 +77,49 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Broker(Protocol):
-    """What only the broker can say of one partition."""
+    """Answers about one partition that only the broker can give."""
 
     def beginning(self) -> int:
-        """The first offset that it still has."""
+        """The first offset that the broker still has."""
         ...
 
     def next_record(self, offset: int) -> int:
-        """The offset of the first record that a reader sees at or after `offset`; there is one."""
+        """The offset of the first record that a reader sees at or after `offset`; the caller knows that one exists."""
         ...
 
 
-class _Open(msgspec.Struct):
-    left: set[int]
+class _OpenBlock(msgspec.Struct):
+    """A block with parts that are not acknowledged yet (`missing`), and the tally of each of its runs so far."""
+
+    missing: set[int]
     tallies: list[Tally]
 
 
 class Partition(msgspec.Struct):
-    """What is known of one partition. `start` is the end of the last line, `at` the end of what is done."""
+    """The progress of one partition. Records below `at` are safe, records below `start` are in the ledger."""
 
     start: int
     at: int
     pending: Tally = msgspec.field(default_factory=Tally)
-    open: dict[bytes, _Open] = {}
+    """The records from `start` to `at`."""
+    open: dict[bytes, _OpenBlock] = {}
     done: dict[int, tuple[int, Tally]] = {}
+    """Complete runs behind `at`: last offset and tally by first offset."""
     lost: list[tuple[int, int]] = []
+    """Ranges (first, last) that the broker removed before they were read."""
     awaited: int | None = None
-    """The first record behind the gap at `at`: the broker has it, so its block is on its way."""
+    """The offset of the first record behind the gap at `at`: the broker has it, so its block is in flight."""
     asked_at: float = 0.0
     removed_since: float | None = None
-    """Since when the broker is known to have removed what was at `at`."""
+    """Since when the broker is known to have removed the record at `at`."""
+    goal: int = 0
+    """The end of the partition when this process began with it. Below it the partition catches up."""
+    anchor: float | None = None
+    """The anchor to commit, see anchors.py, in seconds since 1970; None if it is not known."""
+    resumed_at: float = 0.0
+    """When this process began with the partition. This and the next are times of the clock that anchors have."""
+    touched_at: float = 0.0
+    """When a process last looked at the partition."""
 
     @classmethod
     def starting_at(cls, offset: int) -> Partition:
@@ -122,25 +127,25 @@ class Partition(msgspec.Struct):
         return cls(start=offset, at=offset)
 
     def acknowledge(self, ack: Ack) -> None:
-        """Take in a part. A run below `at` is counted already and changes nothing."""
+        """Note that a part is durable. A part that is acknowledged again, or a run below `at`, changes nothing."""
         stamp = ack.stamp
-        found = self.open.get(stamp.block)
-        if found is None:
+        block = self.open.get(stamp.block)
+        if block is None:
             reads = [Tally(read=last - first + 1) for first, last in stamp.runs]
-            found = self.open[stamp.block] = _Open(set(stamp.parts), reads)
-        if ack.part not in found.left:
+            block = self.open[stamp.block] = _OpenBlock(set(stamp.parts), reads)
+        if ack.part not in block.missing:
             return
-        found.left.remove(ack.part)
-        for tally, more in zip(found.tallies, ack.tallies, strict=True):
+        block.missing.remove(ack.part)
+        for tally, more in zip(block.tallies, ack.tallies, strict=True):
             tally.add(more)
-        if not found.left:
+        if not block.missing:
             del self.open[stamp.block]
-            for (first, last), tally in zip(stamp.runs, found.tallies, strict=True):
-                if last >= self.at:  # the beginning of a run may have been given up
+            for (first, last), tally in zip(stamp.runs, block.tallies, strict=True):
+                if last >= self.at:  # the beginning of a run may have been given up as lost
                     self.done[max(first, self.at)] = (last, tally)
 
     def advance(self, broker: Broker, now: float) -> None:
-        """Move `at` over what is done. A gap below the broker's first offset is `lost` when it stays."""
+        """Move `at` over complete runs. A gap below the broker's first offset is `lost` after LOST_AFTER_SECONDS."""
         while self.done:
             if self.at in self.done:
                 last, tally = self.done.pop(self.at)
@@ -160,7 +165,7 @@ class Partition(msgspec.Struct):
                 continue
             if self.awaited is None or now - self.asked_at >= ASK_AGAIN_SECONDS:  # compaction may have removed it
                 self.awaited, self.asked_at = broker.next_record(self.at), now
-                continue  # was it removed meanwhile, there may have been records before what was found
+                continue  # if it was removed meanwhile, there may have been records before it
             if self.awaited < following:
                 return
             self._move(following)
@@ -168,17 +173,27 @@ class Partition(msgspec.Struct):
     def _move(self, offset: int) -> None:
         self.at, self.awaited, self.removed_since = offset, None, None
 
+    def resume(self, end: int, anchor: float | None, now: float) -> None:
+        """Note that a process begins with the partition, which ends at `end` and was committed with `anchor`."""
+        self.goal, self.anchor, self.resumed_at = end, anchor, now
+
+    def anchored(self, horizon: float, now: float) -> float | None:
+        """Return the anchor to commit with `at`: `now`, unless the partition is still catching up."""
+        if self.at >= self.goal or now - self.resumed_at >= horizon:
+            self.anchor = now
+        return self.anchor
+
     def line(self, committed: int) -> Line | None:
-        """The line to write before `at` is committed, None while `at` is not past what is `committed`."""
+        """Take the ledger line to write before `at` is committed; None if `at` is not greater than `committed`."""
         if self.at <= max(committed, self.start):
             return None
-        found = Line(self.start, self.at - 1, self.pending)
+        line = Line(self.start, self.at - 1, self.pending)
         self.start, self.pending = self.at, Tally()
-        return found
+        return line
 
 
 def runs_of(offsets: npt.NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
-    """The runs (first, last) of consecutive numbers in sorted distinct `offsets`, shape (n,)."""
+    """Return the runs (first, last) of consecutive numbers in sorted distinct `offsets`, shape (n,)."""
     ends = np.flatnonzero(np.diff(offsets) != 1)
     firsts = offsets[np.concatenate([[0], ends + 1])]
     lasts = offsets[np.concatenate([ends, [len(offsets) - 1]])]
@@ -186,5 +201,5 @@ def runs_of(offsets: npt.NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
 
 
 def run_of(offsets: npt.NDArray[np.int64], runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """For each of `offsets` the index of its run, shape (n,)."""
+    """Return the index of the run of each of `offsets`, shape (n,)."""
     return np.searchsorted([first for first, _ in runs], offsets, side="right") - 1

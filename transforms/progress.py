@@ -1,7 +1,7 @@
-"""How far a run is, for whoever watches it: counted in this process, so it knows of workers that run in it.
+"""How far a run is, as counted in this process.
 
-On DirectRunner and with LOOPBACK workers that is all of them; elsewhere the runner has its own display. A bundle
-that is repeated is counted twice: the ledger counts by what was stored, not by this.
+On DirectRunner and with LOOPBACK workers all steps run in it; elsewhere the runner has its own display. A bundle that
+is repeated is counted twice: the ledger counts what was stored, and is exact.
 """
 
 from __future__ import annotations
@@ -9,48 +9,40 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-__all__ = ["PROGRESS", "Progress", "Status"]
+__all__ = ["Progress", "Status"]
 
 
 @dataclass(slots=True)
 class Progress:
-    """Bytes of the pinned files, how many are read, the records that they held, and those refused."""
+    """The progress of a batch. `total` and `bytes` are bytes of the pinned files: all, and those that are read."""
 
     total: int = 0
     bytes: int = 0
     records: int = 0
     dead_letters: int = 0
     loading: bool = False
-    """Whether all records have gone through their doors."""
+    """Whether the tables are being loaded: every record has gone through its door."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def step(self) -> str:
-        """What is done now."""
+        """What the run does now."""
         return "loading" if self.loading else "reading" if self.bytes < self.total else "deduplicating"
 
     def add(self, *, bytes: int = 0, records: int = 0, dead_letters: int = 0) -> None:
-        """Count; from any thread."""
+        """Add to the counts; from any thread."""
         with self._lock:
             self.bytes += bytes
             self.records += records
             self.dead_letters += dead_letters
 
-    def restart(self, total: int) -> None:
-        """Begin anew, with a run that has pinned `total` bytes."""
-        with self._lock:
-            self.total = total
-            self.bytes = self.records = self.dead_letters = 0
-            self.loading = False
-
-
-PROGRESS = Progress()
-"""This process's."""
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a stream is doing: offsets committed since it started, offsets left to read, and records by door."""
+    """The state of a running stream: offsets committed since its start, offsets left to read, records by door.
+
+    `waiting` describes what is being retried; it is empty if nothing is.
+    """
 
     seconds: float
     committed: int
@@ -58,3 +50,5 @@ class Status:
     written: int
     duplicate: int
     dead_letter: int
+    duplicate_differs: int = 0
+    waiting: str = ""

@@ -1,34 +1,65 @@
-"""Decode and validate in a stream: as decode.py, and each block is stamped, so that its parts can be acknowledged."""
+"""Decode and validate the blocks of a stream. Each block is stamped, so that its parts can be acknowledged."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-import msgspec
 import numpy as np
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
 
-from contracts.decode import Block, Decoder
+from contracts.decoding.decoder import Block, Decoder
 from contracts.table import Table
-from transforms.coders import as_ipc
+from transforms.coders import BucketKey, TableBlock, as_ipc
 from transforms.dead_letters import Refused
 from transforms.decode import split_into_buckets
-from transforms.offsets import Ack, Stamp, Tally, runs_of
+from transforms.offsets import DEAD_LETTERS, Ack, Stamp, runs_of
+from transforms.tally import Tally
 
-__all__ = ["LETTERS", "DecodeStampedBlocks"]
+__all__ = ["DecodeAndStamp", "KeyedStampedRows", "StampedRecords", "decode_and_stamp"]
 
-LETTERS = -1
-"""The part of a block that holds its refused records; the others are numbers of buckets."""
-StampedPart = tuple[tuple[str, int], tuple[bytes, bytes]]
+KeyedStampedRows = tuple[BucketKey, tuple[bytes, bytes]]
+"""A bucket, and the rows of one block for it: the packed Stamp of the block, and the rows as Arrow IPC.
+
+Bytes, for the same reason as in a BucketPart.
+"""
+REFUSED = "refused"
 
 
-class DecodeStampedBlocks(beam.DoFn):
-    """(table, block) -> ((table, bucket), (stamp, rows as Arrow IPC)); Refused on `refused`."""
+class StampedRecords(NamedTuple):
+    """What comes out of DecodeAndStamp."""
 
-    REFUSED = "refused"
+    rows: PCollection[KeyedStampedRows]
+    """Clean rows by bucket."""
+    refused: PCollection[Refused]
+    """Refused records, with the Ack of their part."""
+
+
+@dataclass(eq=False)
+class DecodeAndStamp(beam.PTransform[PCollection[TableBlock], StampedRecords]):
+    """Decode blocks of raw records into clean rows, split by bucket, and stamp each part with its block.
+
+    Attributes:
+        tables: The tables by name.
+        buckets: The number of buckets of each table.
+    """
+
+    tables: Mapping[str, Table]
+    buckets: int
+
+    def expand(self, blocks: PCollection[TableBlock]) -> StampedRecords:
+        decoded = blocks | "Decode blocks" >> beam.ParDo(_DecodeBlocks(self.tables, self.buckets)).with_output_types(
+            KeyedStampedRows
+        ).with_outputs(REFUSED, main="rows")
+        return StampedRecords(decoded.rows, decoded[REFUSED])
+
+
+class _DecodeBlocks(beam.DoFn):
+    """TableBlock -> KeyedStampedRows; Refused on `refused`."""
 
     def __init__(self, tables: Mapping[str, Table], buckets: int) -> None:
         self._tables = dict(tables)
@@ -38,24 +69,36 @@ class DecodeStampedBlocks(beam.DoFn):
     def setup(self) -> None:
         self._decoders = {name: Decoder(table, _today, keep_raw=True) for name, table in self._tables.items()}
 
-    def process(self, element: tuple[str, Block]) -> Iterator[StampedPart | TaggedOutput[str, Refused]]:
+    def process(self, element: TableBlock) -> Iterator[KeyedStampedRows | TaggedOutput[str, Any]]:
         name, block = element
-        runs = _runs(block)
-        decoded = self._decoders[name].decode(block)
-        parts = list(split_into_buckets(decoded.rows, self._buckets))
-        names = [bucket for bucket, _ in parts] + ([LETTERS] if decoded.refusals else [])
-        stamp = Stamp(secrets.token_bytes(8), name, block.source, runs, tuple(names))
-        packed = msgspec.msgpack.encode(stamp)
-        for bucket, rows in parts:
-            yield (name, bucket), (packed, as_ipc(rows))
-        if decoded.refusals:
-            ack = Ack(stamp, LETTERS, tuple(Tally() for _ in runs))
-            refused = Refused(name, block.source, decoded.refusals, msgspec.msgpack.encode(ack))
-            yield TaggedOutput(self.REFUSED, refused)
+        rows, refused = decode_and_stamp(name, block, self._decoders[name], self._buckets)
+        yield from rows
+        if refused:
+            yield TaggedOutput(REFUSED, refused)
+
+
+def decode_and_stamp(
+    table: str, block: Block, decoder: Decoder, buckets: int
+) -> tuple[list[KeyedStampedRows], Refused | None]:
+    """Decode a block; return its clean rows by bucket and its refused records, None if there are none.
+
+    All parts carry the same Stamp, which names every part.
+    """
+    runs = _runs(block)
+    decoded = decoder.decode(block)
+    by_bucket = list(split_into_buckets(decoded.rows, buckets))
+    parts = [bucket for bucket, _ in by_bucket] + ([DEAD_LETTERS] if decoded.refusals else [])
+    stamp = Stamp(secrets.token_bytes(8), table, block.source, runs, tuple(parts))
+    packed = stamp.pack()
+    rows = [((table, bucket), (packed, as_ipc(part))) for bucket, part in by_bucket]
+    if not decoded.refusals:
+        return rows, None
+    ack = Ack(stamp, DEAD_LETTERS, tuple(Tally() for _ in runs))
+    return rows, Refused(table, block.source, decoded.refusals, ack.pack())
 
 
 def _runs(block: Block) -> tuple[tuple[int, int], ...]:
-    """The offsets of everything in the block, before any of it is decoded."""
+    """The runs of offsets of all records in the block, before any of them is decoded."""
     refused = np.array([refusal.position for refusal in block.refusals], dtype=np.int64)
     return runs_of(np.sort(np.concatenate([block.positions, refused])))
 

@@ -16,7 +16,7 @@ from google.cloud import bigquery
 from benchmarks.streaming.probe import PROBE
 from benchmarks.streaming.task import Task
 from benchmarks.textbook import Rules
-from connectors.clients import bigquery_client
+from connectors.google.clients import bigquery_client
 from local.service import PROJECT
 
 __all__ = ["LETTERS", "make_tables", "run", "run_replaced", "table_row"]
@@ -24,14 +24,20 @@ __all__ = ["LETTERS", "make_tables", "run", "run_replaced", "table_row"]
 BATCH = 500
 LETTERS = "dead_letters"
 FIELDS = (
-    ("event_id", "STRING"), ("customer_id", "STRING"), ("product_id", "STRING"), ("event_type", "STRING"),
-    ("event_timestamp", "TIMESTAMP"), ("session_id", "STRING"), ("page_url", "STRING"), ("user_agent", "STRING"),
+    ("event_id", "STRING"),
+    ("customer_id", "STRING"),
+    ("product_id", "STRING"),
+    ("event_type", "STRING"),
+    ("event_timestamp", "TIMESTAMP"),
+    ("session_id", "STRING"),
+    ("page_url", "STRING"),
+    ("user_agent", "STRING"),
     ("event_hour", "INTEGER"),
-)  # fmt: skip
+)
 
 
 def make_tables(task: Task) -> bigquery.Client:
-    """A client, and the tables for events and for what is refused, in a data set of the task's own."""
+    """Return a client; create the task's dataset with tables for events and refused events."""
     client = bigquery_client(PROJECT, "US")
     client.create_dataset(task.name)
     client.create_table(bigquery.Table(task.table, [bigquery.SchemaField(*field) for field in FIELDS]))
@@ -41,12 +47,12 @@ def make_tables(task: Task) -> bigquery.Client:
 
 
 def table_row(event: dict[str, Any]) -> dict[str, Any]:
-    """An event as the table has it."""
+    """Return an event as a row of the table."""
     return {name: event.get(name) for name, _ in FIELDS}
 
 
 def run(task: Task) -> None:
-    """Read until all is in, or the task's time is over."""
+    """Read until all events are stored or the task's time is over."""
     client, rules = make_tables(task), Rules()
     known: set[str] = set()
     rows: list[dict[str, Any]] = []
@@ -74,7 +80,7 @@ def run(task: Task) -> None:
 
 
 def run_replaced(task: Task) -> None:
-    """Read until all is in, or the task's time is over."""
+    """Read until all events are stored or the task's time is over."""
     client, rules = make_tables(task), Rules()
     wanted = f"SELECT COUNT(*) AS n FROM `{task.table}` WHERE event_id = @id"
     for values in _messages(task):
@@ -94,18 +100,22 @@ def run_replaced(task: Task) -> None:
 
 
 def _insert(insert: Callable[[str, list[dict[str, Any]]], Any], table: str, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows and forget them. RuntimeError for what BigQuery refuses."""
+    """Insert the rows and clear the list. Raises RuntimeError if BigQuery refuses a row."""
     if rows and (errors := insert(table, rows)):
         raise RuntimeError(f"{table}: {errors[0]}")
     rows.clear()
 
 
 def _messages(task: Task) -> Iterator[list[bytes]]:
-    """Values of the topic, some at a time, until the task's time is over."""
-    consumer = Consumer({
-        "bootstrap.servers": task.servers, "group.id": task.name, "auto.offset.reset": "earliest",
-        "enable.auto.commit": False,
-    })  # fmt: skip
+    """Yield values of the topic in batches, until the task's time is over."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": task.servers,
+            "group.id": task.name,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
     consumer.subscribe([task.topic])
     try:
         while not PROBE.first or time.monotonic() - PROBE.first < task.seconds:

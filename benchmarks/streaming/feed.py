@@ -1,4 +1,4 @@
-"""Fills a topic with user events: `python -m benchmarks.streaming.feed SERVERS TOPIC COUNT [RATE [SEED]]` prints JSON.
+"""Fill a topic with user events: `python -m benchmarks.streaming.feed SERVERS TOPIC COUNT [RATE [SEED]]` prints JSON.
 
 {"keys": distinct event_ids of valid records, "refused": broken records}. The same events for the same count and seed.
 """
@@ -17,15 +17,22 @@ __all__ = ["DUPLICATES", "main"]
 
 DUPLICATES = 0.05
 LATER = 10_000
-"""Events between two looks at the clock."""
+"""Events between two checks of the clock."""
 
 
 def main(servers: str, topic: str, count: int, rate: float = 0.0, seed: int = 1) -> None:
-    """Send them, keyed by customer_id, at most `rate` a second."""
-    producer = Producer({
-        "bootstrap.servers": servers, "linger.ms": 20, "batch.size": 1 << 18, "queue.buffering.max.messages": 200_000,
-        "acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random",
-    })  # fmt: skip
+    """Send the events, keyed by customer_id, at most `rate` per second."""
+    producer = Producer(
+        {
+            "bootstrap.servers": servers,
+            "linger.ms": 20,
+            "batch.size": 1 << 18,
+            "queue.buffering.max.messages": 200_000,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+        }
+    )
     keys: set[int] = set()
     refused = 0
     step = max(1, int(rate / 100)) if rate else LATER

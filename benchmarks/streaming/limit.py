@@ -1,4 +1,4 @@
-"""ReadFromKafka with metadata, and a counter: the limit of anything that is built on it."""
+"""ReadFromKafka with metadata, and a counter: the limit of any pipeline that is built on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.streaming.probe import PROBE
 from benchmarks.streaming.task import Task, run_job
-from connectors.kafka_source import KafkaRecord
+from connectors.sources.kafka import KafkaRecord
 
 __all__ = ["run"]
 
@@ -27,7 +27,7 @@ class Count(beam.DoFn):
 
 
 class CountLate(Count):
-    """Records -> nothing; how late each is, when it is met."""
+    """Records -> nothing; notes the latency of each."""
 
     def process(self, record: KafkaRecord) -> None:
         self._count += 1

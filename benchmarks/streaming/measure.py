@@ -1,6 +1,6 @@
-"""One contender in this process: `python -m benchmarks.streaming.measure CONTENDER TASK`, TASK as JSON; prints JSON.
+"""Run one contender: `python -m benchmarks.streaming.measure CONTENDER TASK`, TASK as JSON; prints JSON.
 
-Seconds are those from the first record read to the last one durable: the start of engines and imports are left out.
+Seconds count from the first record read to the last record durable: the start of engines and imports do not count.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from benchmarks.streaming.task import Task
 __all__ = ["RUNS", "main"]
 
 RUNS = {
-    "limit": "limit.run", "textbook": "textbook.run", "consumer": "consumer.run", "replaced": "consumer.run_replaced",
-    "pipeline": "pipeline.run", "memory": "memory.run",
-}  # fmt: skip
-"""Module and function that runs each contender's task."""
+    "limit": "limit.run",
+    "textbook": "textbook.run",
+    "consumer": "consumer.run",
+    "replaced": "consumer.run_replaced",
+    "pipeline": "pipeline.run",
+    "memory": "memory.run",
+}
+"""The module and function of each contender."""
 
 
 def main(contender: str, packed: str) -> None:
-    """Run it and print what was measured, as the last line."""
+    """Run the contender; print the measured figures as the last line."""
     began = time.monotonic()
     logging.basicConfig(level=logging.ERROR)
     for noisy in ("apache_beam", "kafka", "root"):

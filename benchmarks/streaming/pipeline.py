@@ -1,4 +1,4 @@
-"""This project's stream, as `launcher.py stream` runs it, on Prism or on Flink."""
+"""The stream of this project, as `launcher.py stream` runs it, on Prism or on Flink."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import polars as pl
 from rich.console import Console
 
 from benchmarks.streaming.probe import PROBE
-from benchmarks.streaming.task import TABLE, Task, beam_options
-from connectors.kafka_source import IntoBlocks
-from connectors.lanes import Appended, Lane
-from contracts.envelope import TIMESTAMP
+from benchmarks.streaming.task import TABLE, Task, stream_line
+from connectors.sinks.bucket_writer import Appended, BucketWriter
+from connectors.sources.kafka import BlockMaker
+from contracts.decoding.envelope import TIMESTAMP
 from local.service import PROJECT
-from pipelines.stream_run import run_stream
+from pipelines.runs.settings import StreamSettings
+from pipelines.stream.run import run_stream
+from transforms.ledger import State
 
 __all__ = ["observe", "run"]
 
 
 def run(task: Task) -> None:
-    """Run the stream until nothing is left to read. RuntimeError if it fails."""
+    """Run the stream until nothing is left to read. Raises RuntimeError if it fails."""
     observe()
     name = task.name
     arguments = [
@@ -30,26 +32,29 @@ def run(task: Task) -> None:
         *("--stop_when_idle=1", "--max_restarts=0", *task.arguments),
     ]
     say = Console(file=sys.stderr)
-    with beam_options(task.runner, *arguments) as options:
-        found = run_stream(options, task.servers, lambda line: say.print(line, markup=False), lambda status: None)
-    if found["state"] != "done":
-        raise RuntimeError(f"{found['state']}: {found.get('why')}")
+    with stream_line(task.runner, *arguments) as line:
+        settings = StreamSettings.of(line.with_defaults(bootstrap_servers=task.servers))
+        summary = run_stream(settings, lambda message: say.print(message, markup=False), lambda status: None)
+    if summary.state is not State.DONE:
+        raise RuntimeError(f"{summary.state.value}: {summary.why}")
 
 
 def observe() -> None:
-    """Tell the probe of the first bundle of records, and of every part that is durable: a wrapper round two functions,
-    called once a bundle and once a part. The pipeline itself knows nothing of it."""
-    start, append = IntoBlocks.start_bundle, Lane.append
+    """Notify the probe of the first bundle of records, and of every append.
 
-    def start_bundle(step: IntoBlocks) -> None:
+    It wraps two functions, which are called once per bundle and once per append; the pipeline has no code for it.
+    """
+    make, append = BlockMaker.__init__, BucketWriter.append
+
+    def begin_and_make(maker: BlockMaker, *arguments: Any) -> None:
         PROBE.begin()
-        start(step)
+        make(maker, *arguments)
 
-    def append_and_tell(lane: Lane, rows: pl.DataFrame, stored: Callable[..., Any]) -> Appended:
-        done = append(lane, rows, stored)
+    def append_and_notify(writer: BucketWriter, rows: pl.DataFrame, stored: Callable[..., Any]) -> Appended:
+        appended = append(writer, rows, stored)
         PROBE.add(len(rows))
         if PROBE.keep_latencies and TIMESTAMP in rows.columns:
             PROBE.late(rows[TIMESTAMP].to_numpy())
-        return done
+        return appended
 
-    IntoBlocks.start_bundle, Lane.append = start_bundle, append_and_tell  # type: ignore[method-assign, assignment]
+    BlockMaker.__init__, BucketWriter.append = begin_and_make, append_and_notify  # type: ignore[method-assign, assignment]

@@ -1,4 +1,4 @@
-"""When the first record was read, when the last one was durable, what it cost meanwhile, and how late records were."""
+"""Measure a run: from the first record read to the last record durable, its processor time and its latencies."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Probe", "processor_seconds", "resident_bytes"]
 
 @dataclass
 class Probe:
-    """Counts what is durable, from any thread. The steps of a job with LOOPBACK workers share the process's `PROBE`."""
+    """Counts durable records, from any thread. Steps in LOOPBACK workers share this process's `PROBE`."""
 
     expected: int = 0
     first: float = 0.0
-    """When the first record came, in seconds of time.monotonic; 0 before."""
+    """The time of the first record in seconds of time.monotonic; 0 before it came."""
     last: float = 0.0
     count: int = 0
     complete: threading.Event = field(default_factory=threading.Event)
@@ -31,7 +31,7 @@ class Probe:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self) -> None:
-        """The first records are here. To be called again does nothing."""
+        """Note that the first records came; later calls do nothing."""
         if self.first:
             return
         with self._lock:
@@ -40,7 +40,7 @@ class Probe:
                 self.first = time.monotonic()
 
     def add(self, records: int) -> None:
-        """So many more records are durable."""
+        """Note that more records are durable."""
         with self._lock:
             self.count += records
             self.last = time.monotonic()
@@ -49,30 +49,30 @@ class Probe:
                 self.complete.set()
 
     def late(self, timestamps: npt.NDArray[np.int64]) -> None:
-        """Records that were sent at these times (ms since 1970) are there for whoever asks, from now on."""
+        """Note that records sent at these times (ms since 1970) can be queried now."""
         if self.keep_latencies:
             with self._lock:
                 self._latencies.append((int(time.time() * 1000), timestamps))
 
     def result(self) -> dict[str, Any]:
-        """What was measured: records, seconds from the first read to the last durable, processor seconds by program."""
+        """Return records, seconds from the first read to the last durable, and processor seconds by program."""
         after = self._after or processor_seconds()
         used = {name: round(spent - self._before.get(name, 0.0), 2) for name, spent in after.items()}
         return {"records": self.count, "seconds": max(self.last - self.first, 1e-9), "processor": used}
 
     def latencies(self, warm_seconds: float) -> npt.NDArray[np.int64]:
-        """Milliseconds of every record that was sent later than `warm_seconds` behind the first arrival."""
+        """Return the latencies, in ms, of records sent more than `warm_seconds` after the first arrival."""
         arrived = min((at for at, _ in self._latencies), default=0)
         late = [at - sent[sent > arrived + warm_seconds * 1000] for at, sent in self._latencies]
         return np.concatenate(late) if late else np.array([], dtype=np.int64)
 
 
 PROBE = Probe()
-"""Of this process."""
+"""The probe of this process."""
 
 
 def processor_seconds() -> dict[str, float]:
-    """Processor seconds that this process and its children have used, by program: python, java, prism."""
+    """Return the processor seconds of this process and its children, by program: python, java, prism."""
     found: dict[str, float] = {}
     own = psutil.Process()
     for process in (own, *own.children(recursive=True)):
@@ -86,5 +86,5 @@ def processor_seconds() -> dict[str, float]:
 
 
 def resident_bytes() -> int:
-    """Resident bytes of this process."""
+    """Return the resident bytes of this process."""
     return int(psutil.Process().memory_info().rss)

@@ -15,9 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
-from connectors.kafka_client import admin, create_topics
-from connectors.kafka_config import KafkaConfig
-from connectors.warehouse import Warehouse
+from connectors.bigquery.warehouse import Warehouse
+from connectors.kafka.client import admin, create_topics
+from connectors.kafka.config import KafkaConfig
 from local import services
 from local.service import PROJECT
 
@@ -28,7 +28,7 @@ PARTITIONS = 4
 
 @dataclass
 class Site:
-    """Servers that run, and how often each contender has run on them."""
+    """Running servers, and how often each contender has run on them."""
 
     console: Console
     endpoints: services.Endpoints
@@ -36,7 +36,7 @@ class Site:
     _topics: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def topic(self, name: str, events: int) -> dict[str, int]:
-        """A topic with so many events, filled once; `keys` and `refused` among them."""
+        """Fill a topic with events, once; return how many `keys` and `refused` records it has."""
         if name not in self._topics:
             self._make(name)
             self._topics[name] = self.call("benchmarks.streaming.feed", self._servers, name, str(events))
@@ -44,7 +44,7 @@ class Site:
 
     @contextmanager
     def live_topic(self, events: int, rate: float) -> Iterator[str]:
-        """A new topic that is filled at `rate` events a second while the block lasts."""
+        """A new topic that is filled with `rate` events per second while the block lasts."""
         name = self.unique("live")
         self._make(name)
         arguments = [sys.executable, "-m", "benchmarks.streaming.feed", self._servers, name, str(events), str(rate)]
@@ -56,13 +56,13 @@ class Site:
             process.wait()
 
     def measure(self, contender: str, topic: str, records: int, seconds: float, **more: Any) -> dict[str, Any]:
-        """Run a contender once, in a process of its own; what it measured, and its `name`."""
+        """Run a contender once, in a separate process; return its figures and its `name`."""
         name = more.pop("name", None) or self.unique(contender)
         task = {"name": name, "topic": topic, "records": records, "seconds": seconds, **more}
         return {"name": name, **self.call("benchmarks.streaming.measure", contender, json.dumps(task))}
 
     def call(self, module: str, *arguments: str) -> dict[str, Any]:
-        """Run a module; the JSON of its last line, empty if it says nothing. RuntimeError if it fails."""
+        """Run a module; return the JSON of its last line, {} without output. Raises RuntimeError if it fails."""
         command = [sys.executable, "-m", module, *arguments]
         done = subprocess.run(command, env=self._environment, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
@@ -73,12 +73,12 @@ class Site:
         return found
 
     def unique(self, what: str) -> str:
-        """A name that was not given before."""
+        """Return a new name."""
         self._runs += 1
         return f"{what}_{self._runs}"
 
     def count(self, sql: str) -> int:
-        """The one number that a query gives."""
+        """Return the number that a query returns."""
         return int(next(iter(Warehouse(PROJECT, "US").query(sql)[0].values())))
 
     @property
@@ -97,7 +97,7 @@ class Site:
 
 @contextmanager
 def site(console: Console, directory: Path | None) -> Iterator[Site]:
-    """Servers in `directory`, or in a temporary one, while the block lasts."""
+    """Run the servers in `directory`, or in a temporary directory, while the block lasts."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as temporary,
         services.running(directory or Path(temporary), ("gcs", "bigquery", "kafka")) as endpoints,

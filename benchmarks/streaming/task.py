@@ -1,4 +1,4 @@
-"""What one contender is told: it runs in a process of its own, on servers that are there already."""
+"""The task of one contender, which runs in a separate process, on running servers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import apache_beam as beam
 from apache_beam.io.kafka import ReadFromKafka, default_io_expansion_service
-from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineOptions
+from apache_beam.options.pipeline_options import CrossLanguageOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.runner import PipelineState
 from apache_beam.utils.subprocess_server import JavaJarServer, SubprocessServer
 
 from benchmarks.streaming.probe import PROBE
-from connectors.kafka_config import KafkaConfig, java_consumer
-from connectors.kafka_source import KafkaRecord
+from connectors.kafka.config import KafkaConfig, java_consumer
+from connectors.sources.kafka import KafkaRecord
 from local.engines import engines
 from local.service import PROJECT
-from pipelines.runners import stream_defaults
-from pipelines.stream_run import streaming_options
+from pipelines.engines.job_options import stream_options
+from pipelines.engines.pipeline import new_pipeline
+from pipelines.engines.runners import stream_defaults
+from pipelines.runs.command_line import CommandLine
 
-__all__ = ["TABLE", "Task", "beam_options", "run_job"]
+__all__ = ["TABLE", "Task", "run_job", "stream_line"]
 
 TABLE = "user_events_streaming"
 JAVA_ENVIRONMENT = ["--defaultEnvironmentType=EXTERNAL", "--defaultEnvironmentConfig=localhost:{{PORT}}"]
@@ -33,18 +34,18 @@ ENDED = (PipelineState.FAILED, PipelineState.CANCELLED, PipelineState.DONE)
 
 @dataclass(frozen=True)
 class Task:
-    """One run. It ends when `records` are durable, or `seconds` behind the first."""
+    """One run. It ends when `records` are durable, or `seconds` after the first record."""
 
     name: str
-    """What this run alone has: its group, its data set, its run id."""
+    """The name of the run's consumer group, dataset and run id."""
     topic: str
     records: int
     seconds: float
     runner: str = "PrismRunner"
     arguments: tuple[str, ...] = ()
-    """Further options of this project's pipeline."""
+    """More options of this project's pipeline."""
     warm_seconds: float = 0.0
-    """Latencies count of records that are sent so long behind the first."""
+    """Latencies count only for records that are sent more than this many seconds after the first."""
 
     @property
     def servers(self) -> str:
@@ -53,7 +54,7 @@ class Task:
 
     @property
     def table(self) -> str:
-        """Where events go: project.dataset.table."""
+        """The table of events: project.dataset.table."""
         return f"{PROJECT}.{self.name}.{TABLE}"
 
     def consumer(self) -> dict[str, str]:
@@ -62,20 +63,20 @@ class Task:
 
 
 @contextmanager
-def beam_options(runner: str, *arguments: str) -> Iterator[PipelineOptions]:
-    """A stream's options for the engines of this machine, while the block lasts."""
+def stream_line(runner: str, *arguments: str) -> Iterator[CommandLine]:
+    """Yield a stream's command line for the engines of this machine, which are there during the block."""
     with engines(runner) as added:
-        options = PipelineOptions([*added, f"--runner={runner}", *stream_defaults(runner, []), *arguments])
-        streaming_options(options)
-        yield options
+        line = CommandLine.parse([f"--runner={runner}", *arguments])
+        yield line.with_engine([*added, *stream_defaults(runner, line.given)])
 
 
 def run_job(task: Task, steps: Callable[[PCollection[KafkaRecord]], object]) -> None:
-    """Read the task's topic into `steps`, until the probe is complete or the task's time is over."""
-    with beam_options(task.runner) as options:
+    """Read the topic into `steps`, until the probe is complete or the task's time is over."""
+    with stream_line(task.runner) as line:
+        options = stream_options(line.beam(), "benchmark")
         services = options.view_as(CrossLanguageOptions).beam_services
         with JavaJarServer.beam_services(services), SubprocessServer.cache_subprocesses():
-            pipeline = beam.Pipeline(options=options)
+            pipeline = new_pipeline(options)
             expansion = default_io_expansion_service(JAVA_ENVIRONMENT)
             steps(
                 pipeline | ReadFromKafka(task.consumer(), [task.topic], with_metadata=True, expansion_service=expansion)

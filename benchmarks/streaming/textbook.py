@@ -1,4 +1,4 @@
-"""The same job as Beam's documentation writes it: JSON an element, state an event_id, WriteToBigQuery by inserts."""
+"""The same job in the style of Beam's documentation: JSON, state per event_id, WriteToBigQuery by inserts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmarks.streaming.consumer import make_tables, table_row
 from benchmarks.streaming.probe import PROBE
 from benchmarks.streaming.task import Task, run_job
 from benchmarks.textbook import Rules
-from connectors.clients import bigquery_client
-from connectors.kafka_source import KafkaRecord
+from connectors.google.clients import bigquery_client
+from connectors.sources.kafka import KafkaRecord
 from local.service import PROJECT
 
 __all__ = ["run"]
 
 
 class Parse(beam.DoFn):
-    """A record -> (event_id, row); the bytes of a broken one on `refused`."""
+    """Record -> (event_id, row); the bytes of a broken record on `refused`."""
 
     REFUSED = "refused"
 
@@ -60,7 +60,7 @@ class FirstOnly(beam.DoFn):
 
 
 class Client:
-    """What WriteToBigQuery needs of a client for streaming inserts: its own has a fixed address. It pickles."""
+    """The part of a client that WriteToBigQuery needs for inserts: Beam's client has a fixed address. It pickles."""
 
     def __init__(self) -> None:
         self._client: bigquery.Client | None = None
@@ -69,7 +69,7 @@ class Client:
         return {"_client": None}
 
     def insert_rows_json(self, table: str, json_rows: list[dict[str, Any]], **settings: Any) -> Any:
-        """As Google's; tells the probe."""
+        """Insert rows as Google's client does; notify the probe."""
         self._client = self._client or bigquery_client(PROJECT, "US")
         errors = self._client.insert_rows_json(table, json_rows, **settings)
         PROBE.add(len(json_rows) - len(errors))
@@ -77,7 +77,7 @@ class Client:
 
 
 def run(task: Task) -> None:
-    """Read until all is in, or the task's time is over."""
+    """Read until all events are stored or the task's time is over."""
     make_tables(task)
 
     def steps(records: PCollection[KafkaRecord]) -> None:
@@ -92,6 +92,8 @@ def run(task: Task) -> None:
 def _write(table: str) -> WriteToBigQuery:
     project, rest = table.split(".", 1)
     return WriteToBigQuery(
-        f"{project}:{rest}", method=WriteToBigQuery.Method.STREAMING_INSERTS,
-        create_disposition=BigQueryDisposition.CREATE_NEVER, test_client=Client(),
-    )  # fmt: skip
+        f"{project}:{rest}",
+        method=WriteToBigQuery.Method.STREAMING_INSERTS,
+        create_disposition=BigQueryDisposition.CREATE_NEVER,
+        test_client=Client(),
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import google.auth
 from google.api_core.exceptions import GoogleAPICallError, NotFound
 from google.auth.transport.requests import Request
 
-from connectors.files import belonging
-from connectors.storage import Storage, split_uri
+from connectors.files.names import RULE, belonging
+from connectors.files.storage import Storage, split_uri
+from contracts.table import Table
 from operations.doctor.findings import Finding, Mark
 
 __all__ = ["READ", "WRITE", "check_credentials", "check_folder", "check_input"]
@@ -31,10 +32,11 @@ def check_credentials() -> Iterator[Finding]:
     for name in emulated:
         others = next(other for other in EMULATORS if other not in emulated)
         yield Finding(
-            "credentials", Mark.WARNING,
+            "credentials",
+            Mark.WARNING,
             f"{name} names an emulator, {others} is not set: {EMULATORS[others]} is Google's",
             f"unset {name}, or set both",
-        )  # fmt: skip
+        )
     credentials, _ = google.auth.default(scopes=[SCOPE])
     credentials.refresh(Request())
     who = getattr(credentials, "service_account_email", None) or "application default"
@@ -58,15 +60,17 @@ def check_folder(
     bucket = split_uri(folder)[0]
     if not storage.bucket_exists(folder):
         mark = Mark.WARNING if made else Mark.WRONG
-        mend = "a run makes it" if made else f"launcher.py setup --bucket gs://{bucket} --create_bucket …"
-        yield Finding(about, mark, f"there is no bucket {bucket}", mend)
+        fix = "a run makes it" if made else f"launcher.py setup --bucket gs://{bucket} --create_bucket …"
+        yield Finding(about, mark, f"there is no bucket {bucket}", fix)
         return
     lacking = _lacking(storage, bucket, needs)
     if lacking:
         yield Finding(
-            about, Mark.WRONG, f"no permission {', '.join(lacking)} in bucket {bucket}",
+            about,
+            Mark.WRONG,
+            f"no permission {', '.join(lacking)} in bucket {bucket}",
             f"give whoever runs this {ROLES[needs]} on the bucket",
-        )  # fmt: skip
+        )
     else:
         yield Finding(about, Mark.OK, f"bucket {bucket} is there")
 
@@ -82,18 +86,20 @@ def _lacking(storage: Storage, bucket: str, needs: Collection[str]) -> list[str]
     return [permission for permission in needs if permission not in granted]
 
 
-def check_input(storage: Storage, folder: str, tables: Iterable[str], made: bool = False) -> Iterator[Finding]:
+def check_input(
+    storage: Storage, folder: str, tables: Iterable[str] | Mapping[str, Table], made: bool = False
+) -> Iterator[Finding]:
     """The folder has files of the tables. `made`: there is a command that makes some."""
-    about, tables = f"files in {folder}", sorted(tables)
+    about = f"files in {folder}"
     try:
-        found, others = belonging(storage.list(folder), folder, tables)
+        listing = belonging(storage.scan(folder), folder, tables)
     except NotFound:
         return  # its bucket or folder is absent, which check_folder says
+    found, others = listing.files, listing.passed_over
     if others:
         yield Finding(
-            about, Mark.WARNING, f"{len(others)} belong to no table, such as {others[0]}",
-            "they are not read; a file is named <table>/…, <table>.<ext> or <table>_<digits>.<ext>",
-        )  # fmt: skip
+            about, Mark.WARNING, f"{len(others)} are not read, such as {others[0].uri}: {others[0].reason}", RULE
+        )
     if found:
         size = sum(file.size for file in found)
         names = sorted({file.table for file in found})
@@ -101,4 +107,6 @@ def check_input(storage: Storage, folder: str, tables: Iterable[str], made: bool
     elif made:
         yield Finding(about, Mark.WARNING, "none of any table", "launcher.py generate --local makes some")
     else:
-        yield Finding(about, Mark.WRONG, f"none of any table ({', '.join(tables)})", "give the folder that has them")
+        yield Finding(
+            about, Mark.WRONG, f"none of any table ({', '.join(sorted(tables))})", "give the folder that has them"
+        )

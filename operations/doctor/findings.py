@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from connectors.clients import explained
-from contracts.errors import Misuse
+from connectors.google.errors import reported
+from contracts.errors import ReportedError
 
 __all__ = ["LIMIT_SECONDS", "Check", "Finding", "Mark", "examine"]
 
@@ -28,27 +28,27 @@ class Mark(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, what is the matter with it, and how to mend that."""
+    """One line: what was looked at, what is the matter with it, and how to fix that."""
 
     about: str
     mark: Mark
     says: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something to look at. What `look` raises is a finding too, and `mend` says what helps then."""
+    """Something to look at. What `look` raises is a finding too, and `fix` says what helps then."""
 
     about: str
     look: Callable[[], Iterable[Finding]]
-    mend: str = ""
+    fix: str = ""
 
     def failed(self, error: Exception) -> Finding:
         """The finding that the check could not be made."""
-        known = str(error) if isinstance(error, Misuse) else explained(error)
-        says = known or f"{type(error).__name__}: {error}"
-        return Finding(self.about, Mark.WRONG, " ".join(says.split()), self.mend)
+        known = error if isinstance(error, ReportedError) else reported(error)
+        says = str(known or f"{type(error).__name__}: {error}")
+        return Finding(self.about, Mark.WRONG, " ".join(says.split()), self.fix)
 
 
 @dataclass
@@ -68,7 +68,8 @@ class _Look:
 
 def examine(checks: Iterable[Check], seconds: float = LIMIT_SECONDS) -> list[Finding]:
     """What all checks find, in their order. They run at the same time; one that takes longer than `seconds` is told
-    of as such, with what it had found by then."""
+    of as such, with what it had found by then.
+    """
     looks = [_Look(check) for check in checks]
     for look in looks:
         # A daemon: a client that retries for minutes does not keep the program from ending.
@@ -79,5 +80,5 @@ def examine(checks: Iterable[Check], seconds: float = LIMIT_SECONDS) -> list[Fin
         late = not look.done.wait(max(0.0, deadline - time.monotonic()))
         findings += look.found
         if late:
-            findings.append(Finding(look.check.about, Mark.WRONG, f"no answer within {seconds:g} s", look.check.mend))
+            findings.append(Finding(look.check.about, Mark.WRONG, f"no answer within {seconds:g} s", look.check.fix))
     return findings

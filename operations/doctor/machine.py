@@ -29,9 +29,11 @@ def check_python(
     wanted = importlib.metadata.metadata(PROJECT)["Requires-Python"]
     if version not in SpecifierSet(wanted):
         yield Finding(
-            "python", Mark.WRONG, f"Python {version} ({sys.executable}), the project needs {wanted}",
+            "python",
+            Mark.WRONG,
+            f"Python {version} ({sys.executable}), the project needs {wanted}",
             "make install PYTHON=… with a Python that fits",
-        )  # fmt: skip
+        )
     requirements = importlib.metadata.requires(PROJECT) or [] if requirements is None else requirements
     needed = [one for one in map(Requirement, requirements) if _applies(one, extras)]
     unfit = [finding for one in needed if (finding := _package(one))]
@@ -55,9 +57,11 @@ def _package(requirement: Requirement) -> Finding | None:
     has = f"version {version} is installed" if version else "it is not installed"
     needs = str(requirement.specifier) or "it"
     return Finding(
-        f"package {requirement.name}", Mark.WRONG, f"{has}, the project needs {needs}",
+        f"package {requirement.name}",
+        Mark.WRONG,
+        f"{has}, the project needs {needs}",
         f"make install, or python -m pip install '{requirement.name}{requirement.specifier}'",
-    )  # fmt: skip
+    )
 
 
 def check_disk(places: Mapping[str, Path], least: int = LEAST_BYTES, enough: int = ENOUGH_BYTES) -> Iterator[Finding]:
@@ -65,8 +69,8 @@ def check_disk(places: Mapping[str, Path], least: int = LEAST_BYTES, enough: int
     for what, path in places.items():
         there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
-        says, mend = f"{free / (1 << 30):,.1f} GB free at {path} ({what})", ""
+        says, fix = f"{free / (1 << 30):,.1f} GB free at {path} ({what})", ""
         mark = Mark.WRONG if free < least else Mark.WARNING if free < enough else Mark.OK
         if mark is not Mark.OK:
-            mend = f"make room; {(least if mark is Mark.WRONG else enough) / (1 << 30):,.1f} GB are asked for"
-        yield Finding("disk", mark, says, mend)
+            fix = f"make room; {(least if mark is Mark.WRONG else enough) / (1 << 30):,.1f} GB are asked for"
+        yield Finding("disk", mark, says, fix)

@@ -1,4 +1,4 @@
-"""BigQuery: jobs, data sets, tables against their contracts, and who is writing them. Nothing is made to find out."""
+"""BigQuery: jobs, datasets, tables against their contracts, and who is writing them. Nothing is made to find out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from google.cloud import bigquery
 
-from connectors.leases import Leases
-from connectors.warehouse import TableSpec, Warehouse, lacking
-from contracts.errors import Misuse
+from connectors.bigquery.warehouse import TableSpec, Warehouse, lacking
+from connectors.bookkeeping.leases import Leases
+from contracts.errors import ReportedError
 from operations.doctor.findings import Finding, Mark
 
 __all__ = ["check_dataset", "check_jobs", "check_leases", "check_table"]
@@ -23,11 +23,11 @@ def check_jobs(warehouse: Warehouse) -> Iterator[Finding]:
 
 
 def check_dataset(warehouse: Warehouse, dataset: str) -> Iterator[Finding]:
-    """The data set is there, in the right location."""
-    about = f"data set {dataset}"
+    """The dataset is there, in the right location."""
+    about = f"dataset {dataset}"
     try:
         found = warehouse.check_dataset(dataset)
-    except Misuse as error:
+    except ReportedError as error:
         yield Finding(about, Mark.WRONG, str(error))  # it says what to give
         return
     if found is None:
@@ -41,7 +41,7 @@ def check_table(warehouse: Warehouse, spec: TableSpec) -> Iterator[Finding]:
     about = f"table {spec.dataset}.{spec.name}"
     try:
         table = warehouse.check_table(spec)
-    except Misuse as error:
+    except ReportedError as error:
         yield Finding(about, Mark.WRONG, str(error), "change the contract, drop the table, or give another --dataset")
         return
     if table is None:
@@ -64,8 +64,10 @@ def check_leases(warehouse: Warehouse, dataset: str, names: Sequence[str]) -> It
     holders = Leases(warehouse, dataset).holders(names)
     for holder in holders:
         yield Finding(
-            f"lease of {holder.table}", Mark.WARNING, f"run {holder.run_id} holds it until {holder.until:%H:%M:%S} UTC",
+            f"lease of {holder.table}",
+            Mark.WARNING,
+            f"run {holder.run_id} holds it until {holder.until:%H:%M:%S} UTC",
             "another run is refused meanwhile: wait until it ends, or stop it",
-        )  # fmt: skip
+        )
     if not holders:
         yield Finding("leases", Mark.OK, f"all of {len(names)} are free")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from kafka.admin import KafkaAdminClient
 from kafka.errors import UnknownTopicOrPartitionError
 
-from connectors.group_offsets import GroupOffsets, made_anew, removed_unread
-from connectors.kafka_client import NoBroker, admin, partitions, refusals
-from connectors.kafka_config import KafkaConfig, java_consumer
-from contracts.errors import Misuse
+from connectors.kafka.client import NoBroker, NoTopic, admin, partitions, refusals
+from connectors.kafka.config import KafkaConfig, java_consumer
+from connectors.kafka.group_offsets import GroupOffsets, recreated, removed_unread
+from contracts.errors import ReportedError
 from operations.doctor.findings import Finding, Mark
 
 __all__ = ["Kafka", "read_config"]
@@ -20,7 +20,7 @@ OFFSETS_TOPIC = "__consumer_offsets"
 
 
 def read_config(servers: str | None, file: str | None, group: str, read: Callable[[str], bytes]) -> KafkaConfig:
-    """The configuration, if both halves of a job can be made from it: its secrets are there. Raises Misuse."""
+    """The configuration, if both halves of a job can be made from it: its secrets are there. Raises UsageError."""
     config = KafkaConfig.load(servers, file, read)
     java_consumer(config, group)
     config.settings()
@@ -60,10 +60,10 @@ class Kafka:
             count = partitions(client, self.config, [topic])[topic]
         except NoBroker:
             raise
-        except Misuse as error:
-            absent = str(error).startswith("there is no topic")
-            mend = "" if absent else "give the user Describe and Read on the topic"
-            return Finding(about, self.absent if absent else Mark.WRONG, str(error), mend)
+        except NoTopic as error:
+            return Finding(about, self.absent, str(error))
+        except ReportedError as error:
+            return Finding(about, Mark.WRONG, str(error), "give the user Describe and Read on the topic")
         return Finding(about, Mark.OK, f"{count} partitions")
 
     def _nobody_has_committed(self, client: KafkaAdminClient) -> bool:
@@ -79,7 +79,7 @@ class Kafka:
             offsets.check(())
         except NoBroker:
             raise
-        except Misuse as error:
+        except ReportedError as error:
             yield Finding(about, Mark.WRONG, str(error), "another --group_id, or stop its members")
             return
         with refusals(self.config):
@@ -92,7 +92,7 @@ class Kafka:
         starts = {source: beginnings[source] if at is None else at for source, at in committed.items()}
         fit = True
         for source, at in starts.items():
-            if anew := made_anew(source, at, ends[source], self.group):
+            if anew := recreated(source, at, ends[source], self.group):
                 yield Finding(about, Mark.WRONG, anew)
             elif lost := removed_unread(source, at, beginnings[source]):
                 yield Finding(about, Mark.WRONG, lost, "--allow_lost_offsets goes on behind them")

@@ -21,14 +21,14 @@ from tools.airflow import ROOT
 __all__ = ["COMMAND", "Airflow", "airflow_in"]
 
 COMMAND = ("-m", "tools.airflow")
-"""What `make airflow` gives to Python."""
+"""Python's arguments in `make airflow`."""
 RUN_SECONDS = 240.0
 START_SECONDS = 240.0
 POLL_SECONDS = 0.5
 
 
 class Airflow:
-    """Airflow at an address."""
+    """The REST API of an Airflow at an address."""
 
     def __init__(self, address: str) -> None:
         self._api = f"{address}/api/v2"
@@ -37,13 +37,13 @@ class Airflow:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str) -> Any:
-        """What the API answers."""
+        """Return the JSON answer to a GET request."""
         answer = self._session.get(f"{self._api}/{path}", timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def trigger(self, dag: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run with these parameters; its id."""
+        """Start a run with these parameters; return its id."""
         answer = self._session.post(
             f"{self._api}/dags/{dag}/dagRuns", json={"logical_date": None, "conf": dict(conf or {})}, timeout=60
         )
@@ -51,7 +51,7 @@ class Airflow:
         return str(answer.json()["dag_run_id"])
 
     def wait(self, dag: str, run: str) -> str:
-        """Wait for the end of a run; its state."""
+        """Wait for the end of a run; return its state."""
         deadline = time.monotonic() + RUN_SECONDS
         while time.monotonic() < deadline:
             state = str(self.get(f"dags/{dag}/dagRuns/{run}")["state"])
@@ -61,29 +61,38 @@ class Airflow:
         raise AssertionError(f"{dag} {run} has not ended: {self.tasks(dag, run)}")
 
     def tasks(self, dag: str, run: str) -> dict[str, str]:
-        """The state of each task of a run."""
-        found = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
-        return {one["task_id"]: one["state"] for one in found}
+        """Return the state of each task of a run."""
+        instances = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
+        return {instance["task_id"]: instance["state"] for instance in instances}
 
     def tries(self, dag: str, run: str, task: str) -> int:
-        """How often a task was tried."""
+        """Return how often a task was tried."""
         return int(self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}")["try_number"])
 
+    def wait_for_retry(self, dag: str, run: str, task: str) -> None:
+        """Wait until the first try of a task has failed, and a retry is due or has begun."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            if self.tasks(dag, run).get(task) == "up_for_retry" or self.tries(dag, run, task) > 1:
+                return
+            time.sleep(POLL_SECONDS)
+        raise AssertionError(f"{task} of {dag} {run} was not retried: {self.tasks(dag, run)}")
+
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> str:
-        """The log of a try of a task: its lines, then the same with the details that a page unfolds, as JSON."""
-        found = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?full_content=true")
-        lines = [str(line["event"]) for line in found["content"]]
-        return "\n".join([*lines, json.dumps(found["content"], ensure_ascii=False)])
+        """Return the log of one try of a task: its lines, then the same with all details as JSON."""
+        log = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?full_content=true")
+        lines = [str(line["event"]) for line in log["content"]]
+        return "\n".join([*lines, json.dumps(log["content"], ensure_ascii=False)])
 
     def xcom(self, dag: str, run: str, task: str) -> Any:
-        """What a task returned."""
+        """Return what a task returned."""
         path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?stringify=false"
         return self.get(path)["value"]
 
 
 @contextmanager
 def airflow_in(home: Path, local_dir: Path, variables: Mapping[str, str]) -> Iterator[Airflow]:
-    """An Airflow with its state in `home`, beside the local cloud of `local_dir`, until the block is left by Ctrl-C."""
+    """Run Airflow, with its state in `home`, on the local cloud of `local_dir`; end it with Ctrl-C."""
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.log"
     command = [sys.executable, *COMMAND, "--home", str(home), "--local_dir", str(local_dir)]

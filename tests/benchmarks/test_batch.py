@@ -12,6 +12,8 @@ from benchmarks.events import write_events
 from benchmarks.outcome import differences
 from benchmarks.outcome import main as compare
 
+pytestmark = pytest.mark.slow
+
 COUNT = 2_000
 
 

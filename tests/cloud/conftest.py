@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.patience import Patience
+from connectors.retry import RetryPolicy
 from tests.cloud.places import BUCKET, PROJECT, NoPlace, Place, emulated, place_of
 
 WHERE, NOWHERE = pytest.StashKey[str](), pytest.StashKey[str]()
@@ -48,6 +48,6 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 
 @pytest.fixture
-def patience() -> Patience:
+def retry() -> RetryPolicy:
     """How long an append may take."""
-    return Patience(deadline=20)
+    return RetryPolicy(deadline=20)

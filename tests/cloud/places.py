@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from typing import Any
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
-from connectors.clients import explained
-from connectors.storage import Storage, join, split_uri
-from connectors.warehouse import Warehouse
+from connectors.bigquery.warehouse import Warehouse
+from connectors.files.storage import Storage, join, split_uri
+from connectors.google.errors import reported
 from operations.doctor.buckets import EMULATORS, check_credentials
+from tests import launching
 
 __all__ = ["BUCKET", "PROJECT", "NoPlace", "Place", "emulated", "place_of"]
 
@@ -38,7 +38,7 @@ class NoPlace(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A project and a folder of a bucket. `name` begins every data set, `folder` every object that a test makes."""
+    """A project and a folder of a bucket. `name` begins every dataset, `folder` every object that a test makes."""
 
     project: str
     location: str
@@ -48,7 +48,7 @@ class Place:
     storage: Storage
 
     def datasets(self, name: str) -> tuple[str, str]:
-        """Two new data sets, of tables and of operations, whose tables go after a day."""
+        """Two new datasets, of tables and of operations, whose tables go after a day."""
         names = (f"{self.name}_{name}", f"{self.name}_{name}_operations")
         for one in names:
             wanted = bigquery.Dataset(bigquery.DatasetReference(self.project, one))
@@ -58,32 +58,41 @@ class Place:
 
     def launch(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run launcher.py and hold it to its exit code."""
-        done = subprocess.run(
-            [sys.executable, "launcher.py", *arguments], cwd=ROOT, text=True, capture_output=True, timeout=900,
-            check=False, env={**os.environ, "GOOGLE_CLOUD_PROJECT": self.project},
-        )  # fmt: skip
+        done = launching.run(arguments, {**os.environ, "GOOGLE_CLOUD_PROJECT": self.project}, timeout=900)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
 
     def batch(self, name: str, source: str | Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """Run a batch into the data sets of that name; its summary."""
+        """Run a batch into the datasets of that name; its summary."""
         summary = join(self.folder, "summary.json")
         self.launch(
-            "batch", "--runner=DirectRunner", f"--input={source}", f"--summary={summary}", *self.options(name),
-            *arguments, code=code,
-        )  # fmt: skip
+            "batch",
+            "--runner=DirectRunner",
+            f"--input={source}",
+            f"--summary={summary}",
+            *self.options(name),
+            *arguments,
+            code=code,
+        )
         found = json.loads(self.storage.read(summary))
         assert isinstance(found, dict)
         return found
 
+    def run_option(self, name: str) -> str:
+        """Return the option for a run of this session. Job ids contain it, and BigQuery keeps jobs for months."""
+        return f"--run_id={self.name}_{name}"
+
     def options(self, name: str) -> tuple[str, ...]:
-        """Those of a batch into the data sets of that name."""
+        """Those of a batch into the datasets of that name."""
         return (
-            f"--project={self.project}", f"--location={self.location}", f"--dataset={self.name}_{name}",
-            f"--operations_dataset={self.name}_{name}_operations", f"--processed={self.folder}/processed",
+            f"--project={self.project}",
+            f"--location={self.location}",
+            f"--dataset={self.name}_{name}",
+            f"--operations_dataset={self.name}_{name}_operations",
+            f"--processed={self.folder}/processed",
             f"--dead_letters={self.folder}/dead_letters",
-        )  # fmt: skip
+        )
 
 
 def emulated() -> bool:
@@ -100,7 +109,7 @@ def place_of(environment: Mapping[str, str]) -> Iterator[Place]:
     try:
         list(check_credentials())
     except GoogleAuthError as error:
-        raise NoPlace(str(explained(error))) from None
+        raise NoPlace(str(reported(error))) from None
     project, bucket = environment[PROJECT], "gs://" + environment[BUCKET].removeprefix("gs://").strip("/")
     storage, name = Storage(project), f"shop_test_{secrets.token_hex(4)}"
     # BigQuery loads from a bucket of its own location only.

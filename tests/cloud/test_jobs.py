@@ -13,12 +13,13 @@ import pytest
 from google.api_core.exceptions import Conflict
 from google.cloud.bigquery import SchemaField
 
-from connectors.bigquery_load import table_spec
-from connectors.leases import Leases
-from connectors.operations_dataset import SPECS, ensure_operations
-from connectors.storage import join, split_uri
-from connectors.warehouse import JobFailed, TableSpec, Warehouse, incompatibilities
-from contracts.odcs import shipped
+from connectors.bigquery.warehouse import JobFailed, TableSpec, Warehouse, incompatibilities
+from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.leases import Leases
+from connectors.bookkeeping.specs import operations_specs
+from connectors.files.storage import join, split_uri
+from connectors.sinks.destination import table_spec
+from contracts.odcs.tables import shipped
 from tests.cloud.places import Place
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
@@ -27,7 +28,7 @@ PRICES = (SchemaField("id", "INTEGER"), SchemaField("name", "STRING"), SchemaFie
 
 @pytest.fixture(scope="module")
 def dataset(place: Place) -> str:
-    """A data set with the tables of operations in it."""
+    """A dataset with the tables of operations in it."""
     name, _ = place.datasets("jobs")
     ensure_operations(place.warehouse, name)
     return name
@@ -119,7 +120,7 @@ def test_a_column_that_is_added_can_be_written_and_read(place: Place, dataset: s
 def test_one_at_most_of_many_takers_at_once_holds_a_lease(place: Place, dataset: str) -> None:
     takers = [Leases(Warehouse(place.project, place.location), dataset) for _ in range(5)]
     with ThreadPoolExecutor(len(takers)) as pool:
-        held = list(pool.map(lambda n: takers[n].take("d.t", f"run-{n}", f"token-{n}") is None, range(len(takers))))
+        held = list(pool.map(lambda n: takers[n].take(["d.t"], f"run-{n}", f"token-{n}") is None, range(len(takers))))
     holders = {holder.token for holder in takers[0].holders(["d.t"])}
     assert holders
     assert sum(held) <= 1
@@ -129,7 +130,7 @@ def test_one_at_most_of_many_takers_at_once_holds_a_lease(place: Place, dataset:
 def test_signs_of_life_of_many_tables_at_once(place: Place, dataset: str) -> None:
     names = [f"d.busy_{number}" for number in range(5)]
     leases = [Leases(Warehouse(place.project, place.location), dataset) for _ in names]
-    assert [one.take(name, "run", name) for one, name in zip(leases, names, strict=True)] == [None] * 5
+    assert [one.take([name], "run", name) for one, name in zip(leases, names, strict=True)] == [None] * 5
     with ThreadPoolExecutor(len(names)) as pool:
         for _ in range(3):
             assert all(pool.map(lambda n: leases[n].renew([names[n]], names[n]), range(len(names))))
@@ -140,12 +141,16 @@ def test_signs_of_life_of_many_tables_at_once(place: Place, dataset: str) -> Non
 def test_the_statements_of_setup_make_the_tables_of_the_contracts(place: Place) -> None:
     data, operations = f"{place.name}_sql", f"{place.name}_sql_operations"
     script = place.launch(
-        "setup", "--dry_run", f"--project={place.project}", f"--location={place.location}", f"--dataset={data}",
+        "setup",
+        "--dry_run",
+        f"--project={place.project}",
+        f"--location={place.location}",
+        f"--dataset={data}",
         f"--operations_dataset={operations}",
-    ).stdout  # fmt: skip
+    ).stdout
     for statement in script.removesuffix(";\n").split(";\n\n"):
         place.warehouse.query(statement)
-    specs = [table_spec(table, data) for table in shipped().values()] + [spec(operations) for spec in SPECS]
+    specs = [table_spec(table, data) for table in shipped().values()] + operations_specs(operations)
     for spec in specs:
         table = place.warehouse.existing(spec.dataset, spec.name)
         assert table is not None

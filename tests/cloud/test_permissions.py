@@ -1,4 +1,4 @@
-"""What Google says to somebody who may not: the launcher passes it on in one line, doctor says which role mends it.
+"""What Google says to somebody who may not: the launcher passes it on in one line, doctor says which role fixes it.
 
 Nobody may write to Google's own public project and buckets, whoever runs this.
 """
@@ -66,5 +66,5 @@ def test_doctor_says_which_role_is_missing(place: Place) -> None:
     folder = f"{FORBIDDEN_BUCKET}/processed"
     found = examined(place, f"--project={FORBIDDEN_PROJECT}", "--location=US", f"--processed={folder}", code=1)
     assert found["bigquery"]["mark"] == found[f"--processed {folder}"]["mark"] == "wrong"
-    assert "roles/bigquery." in found["bigquery"]["mend"]
-    assert "roles/storage.objectAdmin" in found[f"--processed {folder}"]["mend"]
+    assert "roles/bigquery." in found["bigquery"]["fix"]
+    assert "roles/storage.objectAdmin" in found[f"--processed {folder}"]["fix"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.storage import join
+from connectors.files.storage import join
 from local import services
 from local.engines import engines
 from tests import oracle
@@ -24,15 +24,18 @@ def test_a_batch(place: Place, tmp_path: Path) -> None:
     raw, here = join(place.folder, "raw"), tmp_path / "raw"
     for folder in (raw, str(here)):  # the same seed makes the same files
         place.launch("generate", f"--output={folder}", *SIZES)
-    arguments = ("--max_dead_letter_ratio=1", "--run_id=first")
+    arguments = ("--max_dead_letter_ratio=1", place.run_option("first"))
     summary = place.batch("batch", raw, *arguments)
     assert summary["state"] == "done"
     for name, table in oracle.expected(here).items():
         counts = {door: summary["tables"][name][door] for door in ("read", "written", "duplicate", "dead_letter")}
         refused = sum(table.by_code.values())
         expected = {
-            "read": table.read, "written": len(table.rows), "duplicate": table.duplicate, "dead_letter": refused
-        }  # fmt: skip
+            "read": table.read,
+            "written": len(table.rows),
+            "duplicate": table.duplicate,
+            "dead_letter": refused,
+        }
         assert counts == expected
         key = oracle.TABLES[name].key
         stored = place.warehouse.query(f"SELECT * FROM `{data}`.`{name}`")
@@ -43,11 +46,11 @@ def test_a_batch(place: Place, tmp_path: Path) -> None:
             f"SELECT error_code AS code, COUNT(*) AS n FROM `{operations}`.dead_letters WHERE `table` = @name"
             " GROUP BY 1",
             name=name,
-        )  # fmt: skip
+        )
         assert {row["code"]: row["n"] for row in codes} == dict(table.by_code)
     # The same run again does nothing, another one finds that all is there.
     assert place.batch("batch", raw, *arguments)["tables"] == summary["tables"]
-    second = place.batch("batch", raw, "--max_dead_letter_ratio=1", "--run_id=second")
+    second = place.batch("batch", raw, "--max_dead_letter_ratio=1", place.run_option("second"))
     assert {name: table["written"] for name, table in second["tables"].items()} == dict.fromkeys(oracle.TABLES, 0)
     left = [name for name in place.warehouse.tables(operations, "") if name.startswith("staging_")]
     assert left == []
@@ -59,7 +62,7 @@ def test_write_dispositions_with_nested_and_unknown_fields(place: Place, tmp_pat
     for name, records, added in (("first", FIRST, ""), ("second", SECOND, ADDED)):
         (tmp_path / f"{name}.odcs.yaml").write_text(contract(added))
         where = f"--contracts={tmp_path / name}.odcs.yaml"
-        summaries.append(place.batch("offers", put(tmp_path / name, records), where, f"--run_id={name}"))
+        summaries.append(place.batch("offers", put(tmp_path / name, records), where, place.run_option(name)))
     expected = {
         "append": ((3, 1, 2, 0), {"1": "first", "2": "first", "3": "first", "4": "second"}),
         "merge": ((3, 3, 0, 0), {"1": "first", "2": "second", "3": "second", "4": "second"}),
@@ -70,13 +73,13 @@ def test_write_dispositions_with_nested_and_unknown_fields(place: Place, tmp_pat
         assert doors(summaries[1], disposition) == ledger
         rows = place.warehouse.query(f"SELECT * FROM `{data}`.offers_{disposition}")
         found = {row["offer_id"]: row for row in rows}
-        assert {key: row["_run_id"] for key, row in found.items()} == by_run
+        assert {key: row["_run_id"].removeprefix(f"{place.name}_") for key, row in found.items()} == by_run
         assert found["2"]["tags"] == ["a", "b"]
         assert found["2"]["seller"] == {"city": "Bonn"}
         assert found["2"]["_extra"] == {"other": {"x": [1, 2.5]}}
     # A row that differs in nothing is not written again.
     where = f"--contracts={tmp_path / 'second'}.odcs.yaml"
-    third = place.batch("offers", tmp_path / "second", where, "--tables=offers_merge", "--run_id=third")
+    third = place.batch("offers", tmp_path / "second", where, "--tables=offers_merge", place.run_option("third"))
     assert doors(third, "merge") == (3, 0, 3, 0)
 
 
@@ -84,9 +87,13 @@ def test_a_stream_that_is_killed(place: Place, tmp_path: Path) -> None:
     data, _ = place.datasets("stream")
     with services.running(tmp_path, ["kafka"]) as endpoints, engines("PrismRunner") as options:
         stream = StreamSite(
-            tmp_path, endpoints, data, engines=options, warehouse=place.warehouse,
+            tmp_path,
+            endpoints,
+            data,
+            engines=options,
+            warehouse=place.warehouse,
             environment={"GOOGLE_CLOUD_PROJECT": place.project},
-        )  # fmt: skip
+        )
         feed = stream.feed()
         feed.send(3_000)
         start = stream.start()

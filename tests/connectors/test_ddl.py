@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import sqlglot
@@ -11,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from connectors.bigquery_load import table_spec
-from connectors.ddl import create_schema, create_table
-from contracts.errors import Misuse
-from contracts.odcs import shipped
+from connectors.bigquery.ddl import create_schema, create_table
+from connectors.sinks.destination import table_spec
+from connectors.sinks.merge import merge_statement
+from contracts.errors import UsageError
+from contracts.odcs.tables import shipped
 from contracts.schemas import stored_columns
-from contracts.table import Column, Kind, Table
+from contracts.table import Column, Kind, PartitionBy, Table, WriteDisposition
 from tests.contracts.orders import ORDERS
 
 TABLES = {**shipped(), "orders": ORDERS}
@@ -81,9 +83,9 @@ def test_no_description_breaks_out_of_its_literal(text: str) -> None:
         (lines[1], rf"  `id` STRING NOT NULL OPTIONS \(description = ({LITERAL})\),"),
         (lines[-1], rf"OPTIONS \(description = ({LITERAL})\)"),
     ):
-        found = re.fullmatch(shape, line)
-        assert found is not None
-        assert json.loads(found[1]) == text
+        result = re.fullmatch(shape, line)
+        assert result is not None
+        assert json.loads(result[1]) == text
 
 
 def test_a_data_set_is_made_in_its_location() -> None:
@@ -108,5 +110,44 @@ def test_ddl_of_a_table_that_no_loader_checked_refuses_names_that_break_out(plac
         partition=day.name,
         clustering=(bad if place == "clustering" else "id",),
     )
-    with pytest.raises(Misuse):
+    with pytest.raises(UsageError):
         ddl(table, bad if place == "project" else "p", bad if place == "dataset" else "d")
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "layout"),
+    [
+        (Kind.DATE, PartitionBy.DAY, "PARTITION BY `at`"),
+        (Kind.DATE, PartitionBy.MONTH, "PARTITION BY DATE_TRUNC(`at`, MONTH)"),
+        (Kind.TIMESTAMP, PartitionBy.HOUR, "PARTITION BY TIMESTAMP_TRUNC(`at`, HOUR)"),
+        (Kind.DATETIME, PartitionBy.YEAR, "PARTITION BY DATETIME_TRUNC(`at`, YEAR)"),
+    ],
+)
+def test_partitions_in_sql(kind: Kind, by: PartitionBy, layout: str) -> None:
+    columns = (Column("id", Kind.INTEGER, required=True), Column("at", kind))
+    table = Table("t", columns, ("id",), partition="at", partition_by=by)
+    assert ddl(table, "p", "d").splitlines()[-1] == layout
+    guarded = replace(table, partition_expiration_days=30, require_partition_filter=True)
+    assert ddl(guarded, "p", "d").splitlines()[-2:] == [
+        layout,
+        "OPTIONS (partition_expiration_days = 30, require_partition_filter = TRUE)",
+    ]
+    condition = f"(existing_row.`at` >= {kind.value} '0001-01-01' OR existing_row.`at` IS NULL)"
+    for disposition in WriteDisposition:
+        statement = merge_statement(replace(guarded, disposition=disposition), "t", "s", "TRUE")
+        assert condition in statement
+        assert "0001" not in merge_statement(replace(table, disposition=disposition), "t", "s", "TRUE")
+
+
+def test_types_with_parameters_in_sql() -> None:
+    columns = (
+        Column("n", Kind.NUMERIC, precision=10, scale=2),
+        Column("b", Kind.BIGNUMERIC, repeated=True, precision=40),
+        Column("s", Kind.STRING, length=5),
+    )
+    lines = ddl(Table("t", columns, ()), "p", "d").splitlines()[1:4]
+    assert [line.strip(" ,") for line in lines] == [
+        "`n` NUMERIC(10, 2)",
+        "`b` ARRAY<BIGNUMERIC(40, 0)>",
+        "`s` STRING(5)",
+    ]

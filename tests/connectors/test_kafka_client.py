@@ -6,15 +6,19 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaTimeoutError
 
-from connectors.kafka_client import admin, consumer, create_topics, partitions, producer, refusals
-from connectors.kafka_config import KafkaConfig
-from contracts.errors import Misuse
+from connectors.kafka.client import admin, consumer, create_topics, partitions, producer, refusals
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.group_offsets import GroupOffsets
+from contracts.errors import ReportedError, Unavailable, UsageError
 from tests.brokers import LOGIN, broker
 from tests.connectors.certificates import Authority
 
@@ -70,10 +74,10 @@ def sasl(port: int, mechanism: str = "PLAIN") -> KafkaConfig:
     return KafkaConfig.load(f"127.0.0.1:{port}", "client.properties", lambda name: text.encode())
 
 
-def refused(call: Callable[[], object], said: str, seconds: float) -> None:
-    """Hold a call to what it says, and when."""
+def refused(call: Callable[[], object], said: str, seconds: float, kind: type[ReportedError] = UsageError) -> None:
+    """Hold a call to the kind of its error, what that says, and when."""
     began = time.monotonic()
-    with pytest.raises(Misuse, match=said) as error:
+    with pytest.raises(kind, match=said) as error:
         call()
     assert time.monotonic() - began < seconds
     assert "\n" not in str(error.value)
@@ -87,6 +91,15 @@ def test_wrong_credentials(
     monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
     said = rf"^Kafka at 127\.0\.0\.1:{ports['sasl']} refuses the credentials of --kafka_config: Authentication failed: "
     refused(lambda: make(sasl(ports["sasl"])), said, 10)
+
+
+def test_kafka_python_retries_refused_credentials_without_the_patch(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When this fails, observe_connections need not raise a refusal any more."""
+    monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
+    with pytest.raises(KafkaTimeoutError):
+        KafkaAdminClient(**sasl(ports["sasl"]).settings() | {"bootstrap_timeout_ms": 3_000})
 
 
 def test_a_mechanism_or_a_listener_that_is_another(alice: KafkaConfig, ports: Ports) -> None:
@@ -133,7 +146,7 @@ def test_tls_on_both_sides(ports: Ports, authority: Authority, tmp_path: Path, m
 def test_unknown_topic(ports: Ports) -> None:
     config = KafkaConfig.load(f"127.0.0.1:{ports['broker']}", None, bytes)
     with admin(config) as client:
-        said = rf"^there is no topic none at 127\.0\.0\.1:{ports['broker']}; --create_topics makes it$"
+        said = rf"^there is no topic none at 127\.0\.0\.1:{ports['broker']}; --create_topics creates it$"
         refused(lambda: partitions(client, config, ["t", "none"]), said, 10)
 
 
@@ -142,13 +155,50 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     config = KafkaConfig.load(address, None, bytes)
-    refused(lambda: admin(config), rf"^no Kafka broker answers at {address}; the last attempt: .*ECONNREFUSED$", 29)
+    said = rf"^no Kafka broker answers at {address}; the last attempt: .*ECONNREFUSED$"
+    refused(lambda: admin(config), said, 29, Unavailable)
 
 
 def test_no_log_has_the_password(alice: KafkaConfig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    level = logging.getLogger("kafka").level
+    assert level >= logging.INFO
+    caplog.set_level(logging.INFO, "kafka")  # a launcher that ran in this process lets it say less
     makers: list[Callable[[KafkaConfig], Any]] = [admin, consumer, producer]
     for make in makers:
         make(alice).close()
     assert "kafka" in {record.name.split(".")[0] for record in caplog.records}
     assert PASSWORD not in caplog.text
+
+
+class Removing(GroupOffsets):
+    """Offsets of a group; the broker removes records before or after it is asked for the next one."""
+
+    topic = ""
+    removes_first = True
+
+    def next_record(self, source: str, offset: int, end: int | None = None) -> int:
+        partition = TopicPartition(self.topic, 0)
+        with admin(self.config) as client:
+            if self.removes_first:
+                client.delete_records({partition: 10})
+            found = super().next_record(source, offset, end)
+            client.delete_records({partition: 10})
+        return found
+
+
+@pytest.mark.parametrize("removes_first", [True, False])
+def test_records_that_are_removed_meanwhile_are_not_nothing(ports: Ports, removes_first: bool) -> None:
+    """They may have been read, and wait to be written."""
+    config = KafkaConfig(f"127.0.0.1:{ports['broker']}")
+    name = f"removed-{removes_first}"
+    with admin(config) as client, producer(config) as sender:
+        create_topics(client, config, {name: 1})
+        for _ in range(10):
+            sender.send(name, b"{}").get(30)
+    offsets = Removing(config, "g")
+    offsets.topic, offsets.removes_first = name, removes_first
+    with closing(offsets):
+        assert not offsets.nothing_to_read(f"kafka://{name}/0", 0, 10)
+        assert offsets.beginnings([f"kafka://{name}/0"]) == {f"kafka://{name}/0": 10}
+        assert offsets.nothing_to_read(f"kafka://{name}/0", 10, 10) is False

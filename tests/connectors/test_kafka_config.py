@@ -15,8 +15,8 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka_config import TRANSLATIONS, KafkaConfig, Secret, java_consumer, parse_properties
-from contracts.errors import Misuse
+from connectors.kafka.config import TRANSLATIONS, KafkaConfig, Secret, java_consumer, parse_properties
+from contracts.errors import UsageError
 
 SERVERS = "broker:9092"
 PLANTED = 'pl@nted "word" = \\ #1'
@@ -32,9 +32,15 @@ def test_a_properties_file_is_read_as_java_reads_it() -> None:
     text = "# comment \\\n! another\n\n a=1\nb : 2\nc 3\nlong=x, \\\n   y\npath=C:\\\\tmp\nspaced\\ name=v\na=9\n"
     text += "equals=x=y:z\r\nlast=one\\"
     assert parse_properties(text) == {
-        "a": "9", "b": "2", "c": "3", "long": "x, y", "path": "C:\\tmp", "spaced name": "v", "equals": "x=y:z",
+        "a": "9",
+        "b": "2",
+        "c": "3",
+        "long": "x, y",
+        "path": "C:\\tmp",
+        "spaced name": "v",
+        "equals": "x=y:z",
         "last": "one",
-    }  # fmt: skip
+    }
 
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\=:#!"), min_size=1)
@@ -100,16 +106,16 @@ def test_every_property_has_its_word(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ("enable.auto.commit=true", r"enable\.auto\.commit is not supported; there are client\.id, .*"),
         ("request.timeout.ms=soon", r"request\.timeout\.ms=soon: give a whole number"),
-        ("security.protocol=TLS", r"security\.protocol=TLS: only 'PLAINTEXT', 'SSL', .* can be had"),
-        ("sasl.mechanism=GSSAPI", r"sasl\.mechanism=GSSAPI: only 'PLAIN', .* can be had"),
-        ("ssl.keystore.type=JKS", r"ssl\.keystore\.type=JKS: only 'PEM' can be had"),
+        ("security.protocol=TLS", r"security\.protocol=TLS: only 'PLAINTEXT', 'SSL', .* are supported"),
+        ("sasl.mechanism=GSSAPI", r"sasl\.mechanism=GSSAPI: only 'PLAIN', .* are supported"),
+        ("ssl.keystore.type=JKS", r"ssl\.keystore\.type=JKS: only 'PEM' are supported"),
         ("security.protocol=SASL_SSL", r"security\.protocol needs sasl\.mechanism and sasl\.jaas\.config"),
         ("sasl.jaas.config=what", r"sasl\.jaas\.config must read …LoginModule required username=.*"),
         ("nonsense", r"'nonsense' has no value"),
     ],
 )
 def test_the_rest_is_refused_by_name(text: str, said: str) -> None:
-    with pytest.raises(Misuse, match=f"^--kafka_config: {said}$"):
+    with pytest.raises(UsageError, match=f"^--kafka_config: {said}$"):
         load(text)
 
 
@@ -117,7 +123,7 @@ def test_the_rest_is_refused_by_name(text: str, said: str) -> None:
     "text", [f'sasl.jaas.config={LOGIN} username="a" password="hunter2";', "ssl.key.password=hunter2"]
 )
 def test_a_secret_in_the_file_is_refused_and_not_shown(text: str) -> None:
-    with pytest.raises(Misuse, match="must be a reference: env:NAME, file:PATH or secret:projects/…") as refused:
+    with pytest.raises(UsageError, match="must be a reference: env:NAME, file:PATH or secret:projects/…") as refused:
         load(text)
     assert "hunter2" not in str(refused.value)
 
@@ -125,24 +131,24 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(text: str) -> None:
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     for reference, said in (
-        ("env:NOT_SET", "the environment has no NOT_SET"),
+        ("env:NOT_SET", "the environment variable NOT_SET is not set"),
         (f"file:{tmp_path}/none", "cannot be read"),
     ):
-        with pytest.raises(Misuse, match=rf"^--kafka_config: ssl\.key\.password: .*{said}"):
+        with pytest.raises(UsageError, match=rf"^--kafka_config: ssl\.key\.password: .*{said}"):
             load(f"ssl.key.password={reference}").settings()
 
 
 @pytest.mark.parametrize("servers", ["broker", "broker:port", "broker:9092,", "http://broker:9092", ""])
 def test_servers_are_host_and_port(servers: str) -> None:
-    with pytest.raises(Misuse, match=r"^--bootstrap_servers"):
+    with pytest.raises(UsageError, match=r"^--bootstrap_servers"):
         load("", servers)
     assert load("bootstrap.servers=a:1,[::1]:2", None).settings()["bootstrap_servers"] == ["a:1", "[::1]:2"]
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(Misuse, match=r"^--kafka_config no\.properties: it cannot be read: "):
+    with pytest.raises(UsageError, match=r"^--kafka_config no\.properties: cannot be read: "):
         KafkaConfig.load(SERVERS, "no.properties", lambda name: Path("/dev/null/none").read_bytes())
-    with pytest.raises(Misuse, match=r"^--kafka_config: there is no file /dev/null/ca\.pem$"):
+    with pytest.raises(UsageError, match=r"^--kafka_config: there is no file /dev/null/ca\.pem$"):
         load("ssl.truststore.location=/dev/null/ca.pem").settings()
 
 
@@ -203,21 +209,23 @@ def test_java_gets_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("secret", "said"),
     [
-        ("hunter2\n", "ends with a line break, which Java takes for part of it"),
-        ('hun"ter2', "has a quote, a backslash or a line break: Java cannot take it"),
-        ("hunter2\\", "has a quote, a backslash or a line break: Java cannot take it"),
+        ("hunter2\n", "ends with a line break, which Java reads as a part of it"),
+        ('hun"ter2', "has a quote, a backslash or a line break, which Java cannot parse"),
+        ("hunter2\\", "has a quote, a backslash or a line break, which Java cannot parse"),
     ],
 )
 def test_a_secret_that_java_would_read_otherwise(tmp_path: Path, secret: str, said: str) -> None:
     (tmp_path / "password").write_text(secret)
     config = jaas(f"file:{tmp_path}/password")
     with pytest.raises(
-        Misuse, match=rf"^--kafka_config: password of sasl\.jaas\.config: file:{tmp_path}/password {said}$"
+        UsageError, match=rf"^--kafka_config: password of sasl\.jaas\.config: file:{tmp_path}/password {said}$"
     ):
         java_consumer(config, "g")
     assert config.settings()["sasl_plain_password"] == secret.rstrip("\n")
 
 
 def test_java_has_no_secret_manager() -> None:
-    with pytest.raises(Misuse, match=r"a stream's Java half looks up env: and file:, not secret:projects/p/secrets/s$"):
+    with pytest.raises(
+        UsageError, match=r"the Java part of a stream reads env: and file:, not secret:projects/p/secrets/s$"
+    ):
         java_consumer(jaas("secret:projects/p/secrets/s"), "g")

@@ -5,48 +5,55 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka_source import (
-    BLOCK_BYTES,
-    BLOCK_RECORDS,
-    Held,
-    IntoBlocks,
-    KafkaRecord,
-    stop_reading,
-    topic_partition,
-    uri,
-)
-from contracts.decode import Block, Decoder, Format
-from contracts.envelope import ENVELOPE, envelope_attributes
-from contracts.odcs import shipped
-from contracts.refusal import ErrorCode
+from connectors.kafka.partitions import topic_partition, uri
+from connectors.sources.kafka import BLOCK_BYTES, BLOCK_RECORDS, BlockMaker, Held, KafkaRecord
+from connectors.sources.read_offsets import ReadOffsets
+from contracts.decoding.decoder import Block, Decoder, Format
+from contracts.decoding.envelope import ENVELOPE, envelope_attributes
+from contracts.odcs.tables import shipped
+from contracts.refusal import MAX_STORED_BYTES, ErrorCode
 from pipelines.replay import decode_again
 from transforms.dead_letters import dead_letters
-from transforms.offsets import Stamp
+from transforms.offsets import DEAD_LETTERS, Stamp
 from transforms.run import Run
-from transforms.stamped import LETTERS, DecodeStampedBlocks
+from transforms.run_state import RunState
+from transforms.stamped import decode_and_stamp
 
 LIMIT = 100
 SOURCE = "kafka://user.events-1/3"
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-RUN = Run("r", "token", "stream", NOW, "p", "US", "ops", "", "", 9000, 0.5)
-ATTEMPTS = (f"attempt-{n}" for n in count())
+RUN = Run(
+    run_id="r",
+    token="token",
+    pipeline="stream",
+    started_at=NOW,
+    project="p",
+    location="US",
+    operations_dataset="ops",
+    processed="",
+    dead_letters="",
+    max_record_bytes=9000,
+    max_dead_letter_ratio=0.5,
+)
 
 
 def record(offset: int, value: bytes | None = b"{}", **fields: Any) -> KafkaRecord:
-    return KafkaRecord("user.events-1", 3, offset, 1_700_000_000_000 + offset, *(
-        fields.get("key", b"k%d" % offset), value, fields.get("headers", []))
-    )  # fmt: skip
+    return KafkaRecord(
+        "user.events-1",
+        3,
+        offset,
+        1_700_000_000_000 + offset,
+        *(fields.get("key", b"k%d" % offset), value, fields.get("headers", [])),
+    )
 
 
 def block_of(records: list[KafkaRecord], limit: int) -> Block:
@@ -55,6 +62,12 @@ def block_of(records: list[KafkaRecord], limit: int) -> Block:
     for one in records:
         held.add(one)
     return held.block(SOURCE)
+
+
+def bytes_of(one: KafkaRecord) -> int:
+    """Bytes of a record's value, key and headers."""
+    headers = [(header.key, header.value or b"") for header in one.headers or []]
+    return len(one.value or b"") + len(one.key or b"") + sum(len(name) + len(value) for name, value in headers)
 
 
 def header(key: str, value: bytes | None) -> SimpleNamespace:
@@ -66,11 +79,15 @@ HEADER = st.builds(header, st.text(max_size=3), st.none() | st.binary(max_size=3
 VALUES = st.none() | st.binary(max_size=20) | st.just(b"x" * LIMIT) | st.just(b"x" * (LIMIT + 1))
 RECORDS = st.lists(
     st.builds(
-        record, st.integers(0, 10**6), VALUES, key=st.none() | st.binary(max_size=5),
+        record,
+        st.integers(0, 10**6),
+        VALUES,
+        key=st.none() | st.binary(max_size=5),
         headers=st.none() | st.lists(HEADER, max_size=2),
     ),
-    max_size=20, unique_by=lambda one: one.offset,
-)  # fmt: skip
+    max_size=20,
+    unique_by=lambda one: one.offset,
+)
 
 
 @given(RECORDS)
@@ -90,15 +107,54 @@ def test_every_record_is_in_its_block_once(records: list[KafkaRecord]) -> None:
             assert refused[offset].raw == b""
             assert "tombstone" in refused[offset].message
             assert refused[offset].attributes["tombstone"] is True
-        elif len(one.value) > LIMIT:
+        elif bytes_of(one) > LIMIT:
             assert refused[offset].code is ErrorCode.RECORD_TOO_LARGE
             assert refused[offset].raw == one.value
+            assert refused[offset].message.startswith(
+                f"the record has {bytes_of(one) if len(one.value) <= LIMIT else len(one.value)} bytes"
+            )
         else:
             assert kept[offset][0] == one.value
         attributes = refused[offset].attributes if offset in refused else envelope_attributes(kept[offset][1])
         assert attributes["timestamp"] == one.timestamp
         assert ("key" in attributes) == (one.key is not None)
         assert len(attributes.get("headers", [])) == len(one.headers or [])
+
+
+def test_a_record_may_have_more_fields_than_are_read() -> None:
+    """Beam's own row has the timestamp's type, too."""
+    fields = record(4, b"{}")._asdict() | {"timestampTypeId": 0, "timestampTypeName": "CreateTime"}
+    beam_row: Any = SimpleNamespace(**fields)
+    assert block_of([beam_row], LIMIT).positions.tolist() == [4]
+
+
+def test_what_is_kept_of_a_record_that_is_too_large_is_cut() -> None:
+    held = Held(10_000_000)
+    value = b"v" * 11_000_000
+    assert held.add(record(1, value)) == MAX_STORED_BYTES
+    held.add(record(2, b"v", key=b"k" * 10_000_000))
+    held.add(record(3, b"v", headers=[header("h" * 100, b"v" * 1_000)] * 9_999))
+    value_over, key_over, headers_over = held.block(SOURCE).refusals
+    assert (value_over.raw, value_over.size, value_over.truncated) == (value[:MAX_STORED_BYTES], 11_000_000, True)
+    for refusal, size in ((key_over, 10_000_001), (headers_over, 10_998_903)):
+        assert (refusal.raw, refusal.size, refusal.truncated) == (b"v", 1, False)
+        assert refusal.code is ErrorCode.RECORD_TOO_LARGE
+        assert f"{size} bytes with key and headers; the limit is 10000000" in refusal.message
+
+
+def test_large_keys_end_a_block_too() -> None:
+    maker = BlockMaker({"user.events-1": "t"}, BLOCK_BYTES, "attempt", RunState())
+    records = [record(offset, b"{}", key=b"k" * (BLOCK_BYTES // 4)) for offset in range(9)]
+    assert [block.count for _, block in run(maker, *records)] == [4, 4, 1]
+
+
+@pytest.mark.parametrize("value", [b"{}", None])
+def test_headers_without_a_byte_end_a_block_too(value: bytes | None) -> None:
+    """They are two bytes each on the wire, and a hundred in memory."""
+    maker = BlockMaker({"user.events-1": "t"}, BLOCK_BYTES, "attempt", RunState())
+    headers = [header("", None)] * 10_000
+    records = [record(offset, value, headers=headers) for offset in range(9)]
+    assert [block.count for _, block in run(maker, *records)] == [5, 4]
 
 
 @given(
@@ -109,60 +165,71 @@ def test_a_source_names_its_partition(topic: str, partition: int) -> None:
     assert topic_partition(uri(topic, partition)) == (topic, partition)
 
 
-def run(step: IntoBlocks, *records: KafkaRecord) -> list[tuple[str, Block]]:
-    """One bundle."""
-    step.start_bundle()
-    out = [item for one in records for item in step.process(one)]
-    return out + [windowed.value for windowed in step.finish_bundle()]
+def run(maker: BlockMaker, *records: KafkaRecord) -> list[tuple[str, Block]]:
+    """The blocks of one bundle."""
+    return [block for record in records for block in maker.add(record)] + list(maker.flush())
 
 
 def test_a_bundle_gives_a_block_for_each_partition() -> None:
-    step = IntoBlocks({"a": "one", "b": "two"}, LIMIT, next(ATTEMPTS))
+    maker = BlockMaker({"a": "one", "b": "two"}, LIMIT, "attempt", RunState())
     given = [("b", 0, 5), ("a", 1, 9), ("a", 0, 7), ("a", 1, 3), ("b", 0, 4)]
-    found = run(step, *(KafkaRecord(topic, p, offset, 0, None, b"{}", None) for topic, p, offset in given))
-    assert {(name, block.source): block.positions.tolist() for name, block in found} == {
-        ("two", "kafka://b/0"): [4, 5], ("one", "kafka://a/1"): [3, 9], ("one", "kafka://a/0"): [7],
-    }  # fmt: skip
-    assert run(step) == []
+    result = run(maker, *(KafkaRecord(topic, p, offset, 0, None, b"{}", None) for topic, p, offset in given))
+    assert {(name, block.source): block.positions.tolist() for name, block in result} == {
+        ("two", "kafka://b/0"): [4, 5],
+        ("one", "kafka://a/1"): [3, 9],
+        ("one", "kafka://a/0"): [7],
+    }
+    assert run(maker) == []
 
 
 @pytest.mark.parametrize("value", [b"x", b"x" * (BLOCK_BYTES // 4)])
 def test_a_bundle_without_end_is_cut_into_blocks(value: bytes) -> None:
-    step = IntoBlocks({"user.events-1": "t"}, BLOCK_BYTES, next(ATTEMPTS))
+    maker = BlockMaker({"user.events-1": "t"}, BLOCK_BYTES, "attempt", RunState())
     total = 2 * BLOCK_RECORDS + 10 if len(value) == 1 else 9
-    blocks = [block for _, block in run(step, *(record(offset, value) for offset in range(total)))]
+    blocks = [block for _, block in run(maker, *(record(offset, value) for offset in range(total)))]
     assert np.concatenate([block.positions for block in blocks]).tolist() == list(range(total))
     assert [block.count for block in blocks] == ([BLOCK_RECORDS] * 2 + [10] if len(value) == 1 else [4, 4, 1])
 
 
-def test_after_stop_reading_no_block_is_made() -> None:
-    attempt = next(ATTEMPTS)
-    step = IntoBlocks({"user.events-1": "t"}, LIMIT, attempt)
-    other = IntoBlocks({"user.events-1": "t"}, LIMIT, next(ATTEMPTS))
-    run(step, record(8), record(9))
-    run(step, record(4), record(3))
-    step.start_bundle()
-    assert list(step.process(record(10))) == []
-    assert stop_reading(attempt) == {SOURCE: 10}
-    assert list(step.finish_bundle()) == []
-    assert run(step, record(11)) == []
-    assert stop_reading(attempt) == {SOURCE: 10}
+def test_a_stopped_attempt_makes_no_block() -> None:
+    state = RunState()
+    offsets = state.part(ReadOffsets)
+    maker = BlockMaker({"user.events-1": "t"}, LIMIT, "stopped", state)
+    other = BlockMaker({"user.events-1": "t"}, LIMIT, "other", state)
+    run(maker, record(8), record(9))
+    run(maker, record(4), record(3))
+    assert list(maker.add(record(10))) == []
+    assert offsets.stop("stopped") == {SOURCE: 10}
+    assert list(maker.flush()) == []
+    assert run(maker, record(11)) == []
+    assert offsets.stop("stopped") == {SOURCE: 10}
     assert len(run(other, record(1))) == 1
-    assert stop_reading("never read") == {}
+    assert offsets.stop("never read") == {}
 
 
 def clean(number: int) -> bytes:
-    return json.dumps({
-        "event_id": f"e{number}", "customer_id": "c", "event_type": "page_view",
-        "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": "https://shop.example/p",
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "event_id": f"e{number}",
+            "customer_id": "c",
+            "event_type": "page_view",
+            "event_timestamp": "2026-03-01T12:34:56.789Z",
+            "page_url": "https://shop.example/p",
+        }
+    ).encode()
 
 
 BAD: list[tuple[bytes | None, str]] = [
-    (None, "malformed_json"), (b"", "malformed_json"), (b"\0\0\0\1\2{}", "malformed_json"), (b"\0", "malformed_json"),
-    (b"{", "malformed_json"), (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "malformed_json"),
-    (b'{"event_id": "x"}', "missing_required"), (b'{"event_id": "' + b"x" * 9000 + b'"}', "record_too_large"),
-]  # fmt: skip
+    (None, "malformed_json"),
+    (b"", "malformed_json"),
+    (b"\0\0\0\1\2{}", "malformed_json"),
+    (b"\0", "malformed_json"),
+    (b"{", "malformed_json"),
+    (b'{"event_id": "\xff"}', "invalid_encoding"),
+    (b"[1]", "malformed_json"),
+    (b'{"event_id": "x"}', "missing_required"),
+    (b'{"event_id": "' + b"x" * 9000 + b'"}', "record_too_large"),
+]
 
 
 def letters_of(records: list[KafkaRecord]) -> list[dict[str, Any]]:
@@ -202,16 +269,14 @@ def test_the_magic_byte_of_a_schema_registry_is_named(schema: int, rest: bytes) 
 
 
 def test_the_parts_of_a_stamped_block_hold_all_of_it() -> None:
-    step = DecodeStampedBlocks({"t": shipped()["user_events_streaming"]}, 4)
-    step.setup()
+    decoder = Decoder(shipped()["user_events_streaming"], NOW.date, keep_raw=True)
     records = [record(3 * n, clean(n)) for n in range(50)] + [record(1, None), record(7, b"x" * 999), record(10, b"{")]
-    out = list(step.process(("t", block_of(records, 500))))
-    parts = [item for item in out if isinstance(item, tuple)]
-    (refused,) = [item.value for item in out if not isinstance(item, tuple)]
+    parts, refused = decode_and_stamp("t", block_of(records, 500), decoder, 4)
+    assert refused is not None
     stamps = {packed for _, (packed, _) in parts}
-    stamp = msgspec.msgpack.decode(next(iter(stamps)), type=Stamp)
+    stamp = Stamp.unpack(next(iter(stamps)))
     assert len(stamps) == 1
-    assert set(stamp.parts) == {bucket for (_, bucket), _ in parts} | {LETTERS}
+    assert set(stamp.parts) == {bucket for (_, bucket), _ in parts} | {DEAD_LETTERS}
     rows = pl.concat(pl.read_ipc_stream(ipc) for _, (_, ipc) in parts)
     held = sorted([*rows["_position"], *(refusal.position for refusal in refused.refusals)])
     assert held == sorted(one.offset for one in records)

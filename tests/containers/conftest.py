@@ -1,4 +1,4 @@
-"""What the tests of the containers share."""
+"""Fixtures for the tests of the containers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A service of docker-compose.yml as a plain process of this machine, which has no engine to run containers.
+"""A service of docker-compose.yml as a plain process, for machines without a container engine.
 
-Its command, environment and health check are the file's, word for word, but for three things: a program is this
-machine's and not an image's, a volume is a folder, and 0.0.0.0, a container's own network, is 127.0.0.1.
+Command, environment and health check are those of the file, with three exceptions: programs come from this machine
+instead of an image, a volume is a folder, and 0.0.0.0 (a container's network) is 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from local import gcs
-from local.jars import pathing_jar
-from local.java import LOGGING, java
 from local.processes import tail
+from local.programs.jars import pathing_jar
+from local.programs.java import LOGGING, java
 from local.service import HOST
 from tests.containers.compose import ROOT
 from tests.leftovers import MARK
@@ -32,7 +32,7 @@ INHERITED = ("HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", MARK)
 UP_SECONDS = 60.0
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
-"""How long Docker waits after SIGTERM before it kills."""
+"""Docker's wait between SIGTERM and SIGKILL."""
 
 
 class PlainService:
@@ -48,25 +48,30 @@ class PlainService:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """The variables that the file gives it."""
+        """The environment variables of the file."""
         return {name: self._here(str(value)) for name, value in self.service.get("environment", {}).items()}
 
     def arguments(self, words: Sequence[str]) -> list[str]:
-        """A command of the file as one of this machine."""
+        """Translate a command of the file into one of this machine."""
         program, *rest = words
         return [*self._program(program), *(self._here(word) for word in rest)]
 
     def run(
         self, words: Sequence[str], seconds: float, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in its environment, and more variables. Raises subprocess.TimeoutExpired."""
+        """Run a command in the service's environment and `extra`. Raise subprocess.TimeoutExpired if it is late."""
         return subprocess.run(
-            self.arguments(words), env={**self._all_variables(), **(extra or {})}, cwd=ROOT, timeout=seconds,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            self.arguments(words),
+            env={**self._all_variables(), **(extra or {})},
+            cwd=ROOT,
+            timeout=seconds,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def healthy(self) -> bool:
-        """What its health check says."""
+        """Return the result of the health check."""
         check = self.service["healthcheck"]
         kind, *words = check["test"]
         assert kind == "CMD"
@@ -76,15 +81,20 @@ class PlainService:
             return False
 
     def start(self) -> None:
-        """Start it, and wait until it is healthy, which it is not before."""
+        """Start it and wait until it is healthy. It must not be healthy before."""
         for place in self._volumes.values():
             place.mkdir(exist_ok=True)
         assert not self.healthy(), f"{self.name} is healthy before it runs"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), env=self._all_variables(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self._command(),
+                env=self._all_variables(),
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         deadline = time.monotonic() + UP_SECONDS
         while not self.healthy():
             assert self._process.poll() is None, f"{self.name} ended: {tail(self._log)}"
@@ -92,7 +102,7 @@ class PlainService:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """End it as Docker does; it has to end in the time that Docker gives it."""
+        """End it as Docker does. It must end within STOP_SECONDS."""
         if self._process is None:
             return
         self._process.terminate()
@@ -105,14 +115,14 @@ class PlainService:
     def _command(self) -> list[str]:
         if command := self.service.get("command"):
             return self.arguments(command)
-        # Kafka's image has a command of its own (docker/jvm/launch in apache/kafka): this class, which the jar has too,
-        # makes server.properties of the variables and formats the folder; then the server starts.
+        # Kafka's image has its own command (docker/jvm/launch in apache/kafka): this class, which is in the jar too,
+        # writes server.properties from the variables and formats the folder. Then the server starts.
         folders = {kind: self._configuration / kind for kind in ("default", "mounted", "final")}
         for folder in folders.values():
             folder.mkdir(parents=True)
         setup = [f"--{kind}-configs-dir={folder}" for kind, folder in folders.items()]
-        done = self.run(["kafka.docker.KafkaDockerWrapper", "setup", *setup], UP_SECONDS)
-        assert done.returncode == 0, done.stdout + done.stderr
+        setup_run = self.run(["kafka.docker.KafkaDockerWrapper", "setup", *setup], UP_SECONDS)
+        assert setup_run.returncode == 0, setup_run.stdout + setup_run.stderr
         return self.arguments(["kafka.Kafka", str(folders["final"] / "server.properties")])
 
     def _program(self, name: str) -> list[str]:
@@ -121,7 +131,7 @@ class PlainService:
         if name == "fake-gcs-server":
             return [gcs.executable()]
         of_kafka = {"/opt/kafka/bin/kafka-configs.sh": "kafka.admin.ConfigCommand"}.get(name, name)
-        assert of_kafka.startswith("kafka."), f"{name} is in no image"
+        assert of_kafka.startswith("kafka."), f"no image contains {name}"
         heap = self.environment["KAFKA_HEAP_OPTS"].split()
         return [str(java()), *LOGGING, *heap, "-XX:+UseSerialGC", "-cp", str(pathing_jar("kafka")), of_kafka]
 
@@ -136,7 +146,7 @@ class PlainService:
 
 @contextmanager
 def running(services: Sequence[PlainService]) -> Iterator[None]:
-    """All of them, healthy, while the block lasts."""
+    """Run all of them, healthy, during the block."""
     with ExitStack() as stack, ThreadPoolExecutor(len(services)) as pool:
         for service in services:
             stack.callback(service.stop)
@@ -145,7 +155,7 @@ def running(services: Sequence[PlainService]) -> Iterator[None]:
 
 
 def _seconds(duration: str) -> float:
-    """Of Compose's durations those that the file has: 10s, 1m0s."""
+    """Parse the forms of Compose's durations that the file has: 10s, 1m0s."""
     match = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", duration)
     assert match, duration
     return 60 * int(match[1] or 0) + int(match[2] or 0)

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid, shut off from others, and with the versions and settings of the services of `--local`."""
+"""docker-compose.yml: valid, closed to other machines, with the versions and settings of the services of `--local`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from local import bigquery, gcs, kafka
+from local import gcs, kafka
+from local.bigquery import service as bigquery
 from local.service import HOST, PROJECT
 from tests.containers.compose import ROOT, TEXT, VARIABLES, ComposeRefused, resolved
 from tests.containers.plain import PlainService
@@ -19,10 +20,10 @@ from tests.containers.plain import PlainService
 SERVERS = ("bigquery", "gcs", "kafka")
 LOCK = (ROOT / "requirements.lock").read_text()
 PROTOCOLS = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
-"""Of the listeners that the container has. The local broker has more of them where a test asks for TLS or SASL."""
+"""The container's listeners. The local broker has more of them if a test needs TLS or SASL."""
 
 
-def test_the_file_is_valid_and_its_services_and_volumes_are_there(model: dict[str, Any]) -> None:
+def test_the_file_is_valid_and_defines_its_services_and_volumes(model: dict[str, Any]) -> None:
     services, volumes = model["services"], model["volumes"]
     assert set(services) == {*SERVERS, "launcher"}
     for service in services.values():
@@ -32,21 +33,21 @@ def test_the_file_is_valid_and_its_services_and_volumes_are_there(model: dict[st
             assert mount["type"] == "volume"
             assert mount["source"] in volumes
     assert set(services["launcher"]["depends_on"]) == set(SERVERS)
-    assert {one["condition"] for one in services["launcher"]["depends_on"].values()} == {"service_healthy"}
+    assert {each["condition"] for each in services["launcher"]["depends_on"].values()} == {"service_healthy"}
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "message"),
     [("healthcheck:", "healthchek:", "healthchek"), ("profiles: [launcher]", "profiles: launcher", "profiles")],
 )
-def test_a_mistake_is_refused(right: str, wrong: str, said: str) -> None:
-    with pytest.raises(ComposeRefused, match=said):
+def test_a_mistake_is_refused(right: str, wrong: str, message: str) -> None:
+    with pytest.raises(ComposeRefused, match=message):
         resolved(TEXT.replace(right, wrong))
 
 
-@pytest.mark.parametrize("of_the_tests", [True, False])
-def test_no_port_is_open_to_others_and_each_is_the_same_inside(ports: dict[str, str], of_the_tests: bool) -> None:
-    model, expected = resolved(TEXT, ports if of_the_tests else None), ports if of_the_tests else VARIABLES
+@pytest.mark.parametrize("custom", [True, False])
+def test_no_port_is_open_to_other_machines_and_each_is_the_same_inside(ports: dict[str, str], custom: bool) -> None:
+    model, expected = resolved(TEXT, ports if custom else None), ports if custom else VARIABLES
     published = [port for service in model["services"].values() for port in service.get("ports", ())]
     assert {port["host_ip"] for port in published} == {HOST}
     assert {port["published"] for port in published} == {*expected.values()} - {expected["KAFKA_CONTROLLER_PORT"]}
@@ -62,8 +63,8 @@ def test_the_document_names_the_image_and_the_ports(model: dict[str, Any]) -> No
 
 
 def test_every_variable_is_a_port_with_one_default() -> None:
-    found = set(re.findall(r"\$\{?(\w+)([^}]*)", TEXT))
-    assert found == {(name, f":-{port}") for name, port in VARIABLES.items()}
+    variables = set(re.findall(r"\$\{?(\w+)([^}]*)", TEXT))
+    assert variables == {(name, f":-{port}") for name, port in VARIABLES.items()}
     assert len(set(VARIABLES.values())) == len(VARIABLES)
 
 
@@ -77,11 +78,11 @@ def test_nothing_runs_as_root_and_every_server_has_a_health_check(model: dict[st
 
 
 def test_the_versions_are_the_local_ones(model: dict[str, Any]) -> None:
-    coordinates = tomllib.loads((ROOT / "local/kafka.toml").read_text())["dependencies"]["coordinates"]
-    (broker,) = (one for one in coordinates if one.startswith("org.apache.kafka:kafka_"))
+    coordinates = tomllib.loads((ROOT / "local/programs/kafka.toml").read_text())["dependencies"]["coordinates"]
+    (broker,) = (each for each in coordinates if each.startswith("org.apache.kafka:kafka_"))
     image, _, tag = model["services"]["kafka"]["image"].partition(":")
     assert (image, tag) == ("apache/kafka", broker.rpartition(":")[2])
-    # The others are installed into the image from the lock, as they are here: tests/test_dockerfile.py.
+    # The others come from the lock, in the image as here: tests/test_dockerfile.py.
     own = {name: service for name, service in model["services"].items() if name != "kafka"}
     assert {service["image"] for service in own.values()} == {"shop-pipeline-local"}
     (build,) = (service["build"] for service in own.values() if "build" in service)
@@ -94,9 +95,9 @@ def test_kafka_has_the_settings_of_the_local_one(model: dict[str, Any], ports: d
     variables = PlainService(model, "kafka", tmp_path).environment
     assert variables.pop("CLUSTER_ID") == kafka.CLUSTER_ID
     assert variables.pop("KAFKA_HEAP_OPTS") == kafka.HEAP
-    found = {name.removeprefix("KAFKA_").lower().replace("_", "."): value for name, value in variables.items()}
+    settings = {name.removeprefix("KAFKA_").lower().replace("_", "."): value for name, value in variables.items()}
     broker, controller = f"{HOST}:{ports['KAFKA_PORT']}", f"{HOST}:{ports['KAFKA_CONTROLLER_PORT']}"
-    assert found == kafka.SETTINGS | {
+    assert settings == kafka.SETTINGS | {
         "listener.security.protocol.map": PROTOCOLS,
         "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
         "advertised.listeners": f"PLAINTEXT://{broker}",
@@ -110,8 +111,8 @@ def test_cloud_storage_has_the_options_of_the_local_one(
 ) -> None:
     plain = PlainService(model, "gcs", tmp_path)
     program, *options = plain.arguments(plain.service["command"])
-    here, *words = gcs.SERVICE.command(tmp_path, {"http": int(ports["GCS_PORT"])}).arguments
-    assert program == here
+    local_program, *words = gcs.SERVICE.command(tmp_path, {"http": int(ports["GCS_PORT"])}).arguments
+    assert program == local_program
     assert dict(option.split("=", 1) for option in options) == dict(zip(words[::2], words[1::2], strict=True))
     assert len(options) == len(words) / 2
 
@@ -121,9 +122,9 @@ def test_bigquery_has_the_settings_of_the_local_one(
 ) -> None:
     plain = PlainService(model, "bigquery", tmp_path)
     numbers = {"rest": int(ports["BIGQUERY_PORT"]), "grpc": int(ports["BIGQUERY_STORAGE_PORT"])}
-    here = bigquery.SERVICE.command(tmp_path, numbers)
-    assert plain.environment == {name: value for name, value in here.environment.items() if name != "PYTHONPATH"}
-    assert plain.arguments(plain.service["command"]) == [sys.executable, "-m", here.arguments[-1]]
+    local = bigquery.SERVICE.command(tmp_path, numbers)
+    assert plain.environment == {name: value for name, value in local.environment.items() if name != "PYTHONPATH"}
+    assert plain.arguments(plain.service["command"]) == [sys.executable, "-m", local.arguments[-1]]
 
 
 def test_the_launcher_has_the_variables_of_local(model: dict[str, Any], ports: dict[str, str], tmp_path: Path) -> None:

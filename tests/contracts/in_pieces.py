@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from contracts.records import Split, Splitter
+from contracts.decoding.records import Split, Splitter
 from contracts.refusal import ErrorCode
 
 __all__ = ["Seen", "in_pieces"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from contracts.odcs import load
+from contracts.odcs.tables import load
 from contracts.table import Table
 
 __all__ = ["contract", "load_one", "property_of"]
@@ -36,11 +36,7 @@ def contract() -> dict[str, Any]:
                         "logicalType": "array",
                         "items": {"logicalType": "object", "properties": [{"name": "sku", "logicalType": "string"}]},
                     },
-                    {
-                        "name": "who",
-                        "logicalType": "object",
-                        "properties": [{"name": "city", "logicalType": "string"}],
-                    },
+                    {"name": "who", "logicalType": "object", "properties": [{"name": "city", "logicalType": "string"}]},
                     {"name": "tags", "logicalType": "array", "items": {"logicalType": "string"}},
                 ],
             }

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.columns import read_column
+from contracts.decoding.columns import read_column
+from contracts.decoding.values import validate_value
 from contracts.table import Column, Kind
-from contracts.values import convert
 
 MOMENT = Column("x", Kind.TIMESTAMP)
 TIMESTAMPS = st.tuples(
@@ -25,12 +25,12 @@ TIMESTAMPS = st.tuples(
 
 
 @given(st.lists(TIMESTAMPS | st.none(), min_size=1, max_size=30))
-def test_a_timestamp_that_a_column_accepts_is_what_the_judge_reads(texts: list[str | None]) -> None:
+def test_a_timestamp_that_a_column_accepts_is_what_the_validator_reads(texts: list[str | None]) -> None:
     series, accepted = read_column(MOMENT, texts)
     held = [True] * len(texts) if accepted is None else accepted.to_list()
     for text, value, plain in zip(texts, series.to_list(), held, strict=True):
         if plain:
-            assert value == convert(MOMENT, text)
+            assert value == validate_value(MOMENT, text)
 
 
 @pytest.mark.parametrize(

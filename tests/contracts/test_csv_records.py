@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.csv_records import CsvRecords
-from contracts.records import Split
+from contracts.decoding.csv_records import CsvRecords
+from contracts.decoding.records import Split
 from contracts.table import CsvDialect
 from tests.contracts.in_pieces import Seen, in_pieces
 

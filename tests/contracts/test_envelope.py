@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.envelope import ENVELOPE, envelope_attributes, envelope_of
+from contracts.decoding.envelope import ENVELOPE, envelope_attributes, envelope_of
 
 BYTES = st.none() | st.binary(max_size=8) | st.text(max_size=8).map(str.encode)
 HEADERS = st.lists(st.tuples(st.text(max_size=5), BYTES), max_size=3)

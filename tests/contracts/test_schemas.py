@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from google.cloud.bigquery import SchemaField
 
-from contracts.documentation import markdown
-from contracts.errors import Misuse
-from contracts.odcs import shipped
-from contracts.schemas import LINEAGE, arrow_schema, bigquery_schema, quote
+from contracts.errors import UsageError
+from contracts.lineage import LINEAGE
+from contracts.odcs.documentation import markdown
+from contracts.odcs.tables import shipped
+from contracts.schemas import arrow_schema, bigquery_schema, quote
 from contracts.table import Table, UnknownFields
 from tests.contracts.orders import ORDERS
 
@@ -24,10 +25,12 @@ TABLES = {**shipped(), "orders": ORDERS}
 
 
 def test_arrow_schema_of_every_kind() -> None:
-    item = pa.struct([
-        pa.field("sku", pa.string(), nullable=False),
-        pa.field("prices", pa.list_(pa.field("item", pa.decimal128(38, 9), nullable=False))),
-    ])  # fmt: skip
+    item = pa.struct(
+        [
+            pa.field("sku", pa.string(), nullable=False),
+            pa.field("prices", pa.list_(pa.field("item", pa.decimal128(38, 9), nullable=False))),
+        ]
+    )
     fields: list[pa.Field[Any]] = [
         pa.field("order_id", pa.string(), nullable=False),
         pa.field("ordered_on", pa.date32()),
@@ -88,7 +91,7 @@ def test_names_are_quoted(name: str) -> None:
     "name", ["", "a`b", "a b", "a.b", "a;b", "a\\", "a\n", "größe", "x` (id INT64); DROP TABLE y; --", "a:b:c", "--'"]
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(Misuse, match="is not a name that BigQuery takes"):
+    with pytest.raises(UsageError, match="is not a name that BigQuery takes"):
         quote(name)
 
 
@@ -126,7 +129,7 @@ def test_markdown_has_a_row_for_each_column_and_field() -> None:
     lines = markdown(ORDERS).splitlines()
     assert lines[:3] == ["## orders", "", "Orders, with their lines"]
     assert lines[4] == (
-        "Data set `ecommerce_data`; primary key `order_id`; write disposition append; partitioned by day of "
+        "Dataset `ecommerce_data`; primary key `order_id`; write disposition append; partitioned by day of "
         "`ordered_on`; clustered by `order_id`, `paid`; unknown fields: keep."
     )
     assert "| `order_id` | STRING | yes |  | Identifies the order |" in lines

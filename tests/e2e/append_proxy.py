@@ -34,6 +34,7 @@ class Fail:
     code: grpc.StatusCode | None
     details: bytes = b""
     """A google.rpc.Status that says more."""
+    message: str = "the proxy says so"
 
 
 @dataclass
@@ -169,7 +170,7 @@ class AppendProxy:
                     pass
         if fault.details:
             context.set_trailing_metadata((("grpc-status-details-bin", fault.details),))
-        context.abort(fault.code or grpc.StatusCode.UNAVAILABLE, "the proxy says so")
+        context.abort(fault.code or grpc.StatusCode.UNAVAILABLE, fault.message)
         raise AssertionError("abort raises")
 
 

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from commands.session import STREAM_SERVICES
 from local.services import Endpoints
-from tests.e2e.clouds import Cloud, cloud_in
+from tests.e2e.clouds import Cloud
 from tests.e2e.streams import Feed
-
-
-@pytest.fixture(scope="module")
-def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """A cloud for a test module: its directory, and where its services are."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory) as endpoints:
-        yield directory, endpoints
-
-
-@pytest.fixture(scope="module")
-def kafka_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """The same with Kafka."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with cloud_in(directory, STREAM_SERVICES) as endpoints:
-        yield directory, endpoints
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 import launcher
-from local.java import java
+from local.programs.java import java
 
 __all__ = ["Doctor", "closed_port", "doctor"]
 
@@ -21,7 +21,7 @@ class Doctor:
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, *arguments: str, code: int = 0) -> dict[str, tuple[str, str, str]]:
-        """Mark, what it says and what mends it, by what was looked at."""
+        """Mark, what it says and what fixes it, by what was looked at."""
         got = launcher.main(["doctor", "--format=json", *arguments])
         said = self.capsys.readouterr()
         assert "Traceback" not in said.out + said.err
@@ -30,9 +30,9 @@ class Doctor:
         assert got == code, [one for one in findings if one["mark"] == "wrong"]
         assert found["wrong"] == sum(one["mark"] == "wrong" for one in findings)
         assert found["warnings"] == sum(one["mark"] == "warning" for one in findings)
-        assert all("\n" not in one["says"] + one["mend"] for one in findings)
+        assert all("\n" not in one["says"] + one["fix"] for one in findings)
         assert code == (1 if found["wrong"] else 0)
-        return {one["about"]: (one["mark"], one["says"], one["mend"]) for one in findings}
+        return {one["about"]: (one["mark"], one["says"], one["fix"]) for one in findings}
 
     def all(self, *arguments: str) -> dict[str, list[tuple[str, str]]]:
         """The same, where there are several findings of one thing."""

@@ -1,5 +1,6 @@
 """A job's graph as it was staged for Dataflow, run on Prism by the job API alone: no launcher, nothing of ours but what
-the workers run."""
+the workers run.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc, beam_runner_api_pb2, endpoints_pb2
 from google.protobuf import struct_pb2
 
-from connectors.storage import Storage
+from connectors.files.storage import Storage
 from local.engines import prefetch
-from local.java import java
 from local.processes import free_port
+from local.programs.java import java
 from tests.e2e.clouds import ROOT
 
 __all__ = ["Graph", "Prism", "image_of", "prism"]
@@ -123,10 +124,14 @@ def prism(folder: Path, environment: Mapping[str, str]) -> Iterator[Prism]:
             with (folder / f"{name}.log").open("wb") as log:
                 running.append(
                     subprocess.Popen(
-                        command, cwd=ROOT, env={**os.environ, **environment, "PATH": path}, stdout=log, stderr=log,
+                        command,
+                        cwd=ROOT,
+                        env={**os.environ, **environment, "PATH": path},
+                        stdout=log,
+                        stderr=log,
                         start_new_session=True,
                     )
-                )  # fmt: skip
+                )
         for port in (job, python, beside):
             with grpc.insecure_channel(f"localhost:{port}") as channel:
                 grpc.channel_ready_future(channel).result(timeout=60)

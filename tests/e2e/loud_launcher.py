@@ -16,7 +16,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.external import ExternalTransform
 
-import commands.session
+import commands.process_state
 
 FOLDER = Path(sys.argv[1])
 numbers = count()
@@ -32,7 +32,7 @@ def kept(name: str, message: Any) -> None:
 def main() -> int:
     """Run the command; its exit code."""
     logging.basicConfig(level=logging.DEBUG, filename=FOLDER / "log.txt", format="%(name)s %(message)s")
-    commands.session.quiet = lambda: None
+    commands.process_state.quiet = lambda: None
     to_runner_api, service = beam.Pipeline.to_runner_api, ExternalTransform.service
 
     def graph(self: beam.Pipeline, *args: Any, **options: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ADDED", "FIRST", "SECOND", "contract", "doors", "put"]
+__all__ = ["ADDED", "FIRST", "HEAD", "SECOND", "contract", "doors", "put"]
 
 TABLES = ("append", "merge", "replace")
 HEAD = "apiVersion: v3.1.0\nkind: DataContract\nid: offers\nversion: 1.0.0\nschema:\n"

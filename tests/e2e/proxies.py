@@ -2,7 +2,7 @@
 
 One holds a request, before or after it takes effect, so a test can kill the pipeline exactly between
 two steps: at a request that was never made, or at one whose answer never came (yet). One has no permission. One
-only listens.
+only listens. One breaks the contents of objects.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-__all__ = ["FailingProxy", "ForbiddingProxy", "HoldingProxy", "RecordingProxy"]
+__all__ = ["BreakingProxy", "FailingProxy", "ForbiddingProxy", "HoldingProxy", "RecordingProxy"]
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
@@ -48,6 +48,20 @@ class Proxy:
         """The answer to a request, `METHOD path`."""
         raise NotImplementedError
 
+    def send(self, handler: BaseHTTPRequestHandler, request: str, answer: Answer) -> None:
+        """Send an answer, whole."""
+        self.send_head(handler, answer, len(answer.content))
+        handler.wfile.write(answer.content)
+
+    def send_head(self, handler: BaseHTTPRequestHandler, answer: Answer, length: int) -> None:
+        """Send what comes before the content, which is said to have `length` bytes."""
+        handler.send_response(answer.status)
+        for name, value in answer.headers:
+            if name.lower() not in HOP_BY_HOP and name.lower() not in {"server", "date"}:
+                handler.send_header(name, value)
+        handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+
     def __enter__(self) -> Self:
         return self
 
@@ -76,13 +90,7 @@ class Proxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 request = f"{self.command} {self.path}"
                 answer = proxy.answer(request, body, lambda: proxy._forward(self, body))
-                self.send_response(answer.status)
-                for name, value in answer.headers:
-                    if name.lower() not in HOP_BY_HOP and name.lower() not in {"server", "date"}:
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer.content)))
-                self.end_headers()
-                self.wfile.write(answer.content)
+                proxy.send(self, request, answer)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
@@ -177,3 +185,60 @@ class FailingProxy(Proxy):
         status, reason = self.STATUSES[number % 2]
         error = {"code": status, "message": "try again", "errors": [{"reason": reason, "message": "try again"}]}
         return Answer(status, [("Content-Type", "application/json")], json.dumps({"error": error}).encode())
+
+
+class BreakingProxy(Proxy):
+    """Breaks the contents of objects, in the way that `breaks` names; those that come whole break `times` times.
+
+    `cut`: the connection ends after `share` of what was announced. `short`: so much is announced and sent. `stall`: no
+    more comes, for as long as the proxy lives. `repeat`: so much is sent twice, in the length that was asked for.
+    `longer`: some bytes are too many. `flip`: a byte is another one.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.breaks = ""
+        self.times = 0
+        self.share = 0.5
+        self.broken = 0
+        """How many answers have been."""
+        self._over = threading.Event()
+        super().__init__(backend)
+
+    def arm(self, breaks: str, times: int, share: float = 0.5) -> None:
+        """Break the next `times` contents."""
+        self.breaks, self.times, self.share, self.broken = breaks, times, share, 0
+
+    def answer(self, request: str, body: bytes, forward: Callable[[], Answer]) -> Answer:
+        return forward()
+
+    def send(self, handler: BaseHTTPRequestHandler, request: str, answer: Answer) -> None:
+        content = answer.content
+        half = int(len(content) * self.share)
+        if self.broken >= self.times or "alt=media" not in request or answer.status >= 300:
+            super().send(handler, request, answer)
+            return
+        self.broken += 1
+        match self.breaks:
+            case "short":
+                super().send(handler, request, answer._replace(content=content[:half]))
+            case "repeat":
+                twice = (content[:half] + content[:half] + content[-1:])[: len(content)]
+                super().send(handler, request, answer._replace(content=twice))
+            case "longer":
+                super().send(handler, request, answer._replace(content=content + content[:9]))
+            case "flip":
+                flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+                super().send(handler, request, answer._replace(content=flipped))
+            case "cut" | "stall":
+                self.send_head(handler, answer, len(content))
+                handler.wfile.write(content[:half])
+                handler.wfile.flush()
+                if self.breaks == "stall":
+                    self._over.wait(60)
+                handler.close_connection = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        super().__exit__(kind, error, trace)

@@ -22,18 +22,25 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError
 
-from connectors.warehouse import Warehouse
+from connectors.bigquery.warehouse import Warehouse
 from local.services import Endpoints
+from tests import launching
+from tests.engines import expansion_options
+from tests.launching import Launched
 
 __all__ = ["Feed", "StreamSite", "StreamStart"]
 
 ROOT = Path(__file__).parents[2]
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 DEFECTS: tuple[tuple[bytes | None, str], ...] = (
-    (None, "malformed_json"), (b"", "malformed_json"), (b"\0\0\0\0\x07{}", "malformed_json"), (b"{", "malformed_json"),
-    (b'{"event_id": "\xff"}', "invalid_encoding"), (b"[1]", "malformed_json"),
+    (None, "malformed_json"),
+    (b"", "malformed_json"),
+    (b"\0\0\0\0\x07{}", "malformed_json"),
+    (b"{", "malformed_json"),
+    (b'{"event_id": "\xff"}', "invalid_encoding"),
+    (b"[1]", "malformed_json"),
     (b'{"event_id": "x"}', "missing_required"),
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -149,9 +156,12 @@ class Feed:
             identity = f"{self.topic}-{known:09d}"
             self.clean.add(identity)
             event = {
-                "event_id": identity, "customer_id": f"c{known % 97}", "event_type": "page_view",
-                "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": f"https://shop.example/p/{known % 50}",
-            }  # fmt: skip
+                "event_id": identity,
+                "customer_id": f"c{known % 97}",
+                "event_type": "page_view",
+                "event_timestamp": "2026-03-01T12:34:56.789Z",
+                "page_url": f"https://shop.example/p/{known % 50}",
+            }
             yield identity.encode(), json.dumps(event).encode(), None
 
 
@@ -163,20 +173,24 @@ def _moment(moment: datetime) -> str:
 class StreamStart:
     """One start of a stream in a process group of its own."""
 
-    process: subprocess.Popen[str]
+    process: Launched | subprocess.Popen[str]
     summary: Path
     began: datetime
+    said: str = ""
+    """What it printed, once it has ended."""
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, if it still runs."""
-        if self.process.poll() is None:
+        """Send SIGKILL to the whole process group, if it still runs."""
+        if isinstance(self.process, Launched):
+            self.process.kill_group()
+        elif self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.communicate()
 
     def finish(self, seconds: float = 180, code: int = 0) -> dict[str, Any]:
         """Wait for its end; the summary."""
-        said, _ = self.process.communicate(timeout=seconds)
-        assert self.process.returncode == code, said
+        self.said, _ = self.process.communicate(timeout=seconds)
+        assert self.process.returncode == code, self.said
         found = json.loads(self.summary.read_text())
         assert isinstance(found, dict)
         return found
@@ -189,16 +203,18 @@ class StreamSite:
     directory: Path
     endpoints: Endpoints
     name: str
-    """Of topic, group, data set, operations data set and run: a start goes on with the run of the one before."""
+    """Of topic, group, dataset, operations dataset and run: a start goes on with the run of the one before."""
     runner: str = "PrismRunner"
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    expansion: Sequence[str] | None = None
+    """Beam options for an expansion service that runs; None for the one that tests share, () for the launcher's own."""
     engines: Sequence[str] | None = None
     """Options that name the engines; with them the launcher is not told that all is --local."""
     topic: str = ""
     """Named like the rest of the site unless it is another's too."""
-    launcher: tuple[str, ...] = ("launcher.py",)
-    """What Python runs."""
+    launcher: tuple[str, ...] | None = None
+    """What Python runs, None for launcher.py."""
     warehouse: Warehouse = field(default_factory=lambda: Warehouse("local-project", "US"))
     """Whose rows are looked at; without --local also where they go."""
     starts: int = 0
@@ -220,22 +236,42 @@ class StreamSite:
         self.starts += 1
         summary = self.directory / f"{self.name}-{self.starts}.json"
         began = datetime.now(UTC)
-        command = [
-            *(sys.executable, *self.launcher, "stream", f"--runner={self.runner}", *self._place(), *self.names()),
-            *(f"--run_id={self.name}", f"--summary={summary}", *self.arguments, *arguments),
+        options = [
+            "stream",
+            f"--runner={self.runner}",
+            *self._place(),
+            *self._expansion(),
+            *self.names(),
+            f"--run_id={self.name}",
+            f"--summary={summary}",
+            *self.arguments,
+            *arguments,
         ]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            env={**os.environ, **self.endpoints.environment(), **self.environment},
-        )  # fmt: skip
+        environment = {**os.environ, **self.endpoints.environment(), **self.environment}
+        process: Launched | subprocess.Popen[str]
+        if self.launcher is None:
+            process = launching.start(options, environment, stderr_to_stdout=True)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, *self.launcher, *options],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                env=environment,
+            )
         return StreamStart(process, summary, began)
 
     def names(self) -> list[str]:
-        """What the stream is told of its topic, group and data sets."""
+        """What the stream is told of its topic, group and datasets."""
         topic = f"--topic={self.topic}=user_events_streaming"
         return [
-            topic, f"--group_id={self.name}", f"--dataset={self.name}", f"--operations_dataset={self.name}_operations",
-        ]  # fmt: skip
+            topic,
+            f"--group_id={self.name}",
+            f"--dataset={self.name}",
+            f"--operations_dataset={self.name}_operations",
+        ]
 
     def _place(self) -> list[str]:
         if self.engines is None:
@@ -243,8 +279,13 @@ class StreamSite:
         place = (f"--project={self.warehouse.project}", f"--location={self.warehouse.location}")
         return [*place, f"--bootstrap_servers={self.servers}", *self.engines]
 
+    def _expansion(self) -> Sequence[str]:
+        if self.expansion is not None:
+            return self.expansion
+        return expansion_options() if self.engines is None and self.launcher is None else ()
+
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        """The answer to a query; {data} and {operations} are the site's data sets."""
+        """The answer to a query; {data} and {operations} are the site's datasets."""
         names = {"data": self.name, "operations": f"{self.name}_operations"}
         return self.warehouse.query(sql.format(**names))
 
@@ -276,10 +317,14 @@ class StreamSite:
 
     def check(self, feed: Feed) -> None:
         """Every valid event once in the table, every refused one once in the dead letters, every offset accounted."""
-        keys = Counter({
-            row["event_id"]: row["n"]
-            for row in self.rows("SELECT event_id, COUNT(*) AS n FROM {data}.user_events_streaming GROUP BY event_id")
-        })  # fmt: skip
+        keys = Counter(
+            {
+                row["event_id"]: row["n"]
+                for row in self.rows(
+                    "SELECT event_id, COUNT(*) AS n FROM {data}.user_events_streaming GROUP BY event_id"
+                )
+            }
+        )
         assert keys == Counter(feed.clean)
         letters = self.rows("SELECT source, position, error_code FROM {operations}.dead_letters")
         found = Counter((row["source"], row["position"], row["error_code"]) for row in letters)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from connectors.warehouse import Warehouse
-from contracts.odcs import load
+from connectors.bigquery.warehouse import Warehouse
+from contracts.odcs.tables import load
 from launcher import main
 from pipelines.replay import decode_again
 from tests.e2e.clouds import Cloud
@@ -106,10 +106,7 @@ FILES = {
     "another column is missing": lines("csv", (b"m1,1", ("m1", None, None, 1)), head=b"reading_id,units\n"),
     "a column stands twice": lines("csv", (b"t1,1,2", "malformed_csv"), head=b"reading_id,units,units\n"),
     "a field of 1 MB": lines(
-        "csv",
-        (b'"l1","' + b"x" * 1_000_000 + b'",,,', ("l1", "x" * 1_000_000)),
-        (b"l2,,,,", ("l2",)),
-        head=HEADER,
+        "csv", (b'"l1","' + b"x" * 1_000_000 + b'",,,', ("l1", "x" * 1_000_000)), (b"l2,,,,", ("l2",)), head=HEADER
     ),
     "a line of 50 MB": lines(
         "ndjson",
@@ -194,7 +191,7 @@ FILES = {
     "a last line cut in quotes": lines("csv", (b"s5,,,,", ("s5",)), (b's6,"a', "malformed_csv"), head=HEADER, end=b""),
     "not gzip": Bad("csv.gz", HEADER + b"g1,,,,\n", [(0, "invalid_encoding")]),
     "not Parquet": Bad("parquet", HEADER, [(0, "invalid_encoding")]),
-}  # fmt: skip
+}
 NAMES = {case: f"readings_{number}.{bad.extension}" for number, (case, bad) in enumerate(FILES.items())}
 TRUNCATED = "readings_99.ndjson.gz"
 
@@ -285,27 +282,27 @@ MISUSES = {
     "a folder with no file of a table": ("", ["--tables=readings"], "has no file of table readings"),
     "a folder with no file at all": ("", [], "has no file of any table (readings)"),
     "a table without a contract": ("", ["--tables=orders"], "no contract has a table orders; there are readings"),
-    "an unknown construct": (
-        "      - {name: extra, logicalType: string, quality: [{type: sql, query: SELECT 1}]}\n",
+    "a construct that is not supported": (
+        "      - {name: extra, logicalType: string, semanticType: measure}\n",
         [],
-        "readings.odcs.yaml: table readings, property extra: construct 'quality' is not supported",
+        "readings.odcs.yaml: table readings, property extra: construct 'semanticType' measure is not supported",
     ),
     "a column's name that breaks out of its quotes": (
         '      - {name: "a` INT64); DROP TABLE x; --", logicalType: string}\n',
         [],
-        "construct 'name' 'a` INT64); DROP TABLE x; --' is not a name",
+        "construct 'name' 'a` INT64); DROP TABLE x; --' is not a valid name",
     ),
     "a table's name that breaks out of its quotes": (
         '  - name: "x` (a INT64); DROP TABLE y; --"\n'
         "    properties: [{name: a, logicalType: string, primaryKey: true}]\n",
         [],
-        "construct 'name' 'x` (a INT64); DROP TABLE y; --' is not a name",
+        "construct 'name' 'x` (a INT64); DROP TABLE y; --' is not a valid name",
     ),
     "a contract that is no UTF-8": ("# größe\n", [], "readings.odcs.yaml: not readable: byte "),
     "a contract that is not there": ("", ["--contracts=gs://nowhere/x.yaml"], "there is no file gs://nowhere/x.yaml"),
     "a folder of contracts that is not there": ("", ["--contracts=/nowhere"], "there is no folder /nowhere"),
     "a contract that is no YAML": ("\t: [", [], "readings.odcs.yaml: not readable as YAML: line"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", MISUSES)
@@ -318,10 +315,17 @@ def test_misuse_is_one_line_and_starts_nothing(
     (tmp_path / "contracts/readings.odcs.yaml").write_text(CONTRACT + added, encoding="latin-1")
     (tmp_path / "raw/other.csv").write_bytes(HEADER)
     before = [dataset.dataset_id for dataset in Warehouse("local-project", "US").client.list_datasets()]
-    code = main([
-        "batch", "--local", f"--local_dir={cloud.directory}", f"--input={tmp_path / 'raw'}",
-        f"--contracts={tmp_path / 'contracts'}", "--operations_dataset=untouched", *arguments,
-    ])  # fmt: skip
+    code = main(
+        [
+            "batch",
+            "--local",
+            f"--local_dir={cloud.directory}",
+            f"--input={tmp_path / 'raw'}",
+            f"--contracts={tmp_path / 'contracts'}",
+            "--operations_dataset=untouched",
+            *arguments,
+        ]
+    )
     output = capsys.readouterr()
     assert (code, output.out) == (2, "")
     (error,) = [line for line in output.err.splitlines() if line.startswith("error: ")]

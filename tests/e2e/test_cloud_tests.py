@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.storage import Storage
+from connectors.files.storage import Storage
 from local.services import Endpoints
 from tests.cloud.places import BUCKET, PROJECT
 from tests.e2e.clouds import ROOT
@@ -25,8 +25,13 @@ def cloud_tests(*arguments: str, **variables: str) -> subprocess.CompletedProces
     environment = {name: value for name, value in {**os.environ, **variables}.items() if value}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-m", "cloud", "-p", "no:cacheprovider", "tests/cloud", *arguments],
-        cwd=ROOT, env=environment, text=True, capture_output=True, timeout=800, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=800,
+        check=False,
+    )
 
 
 def test_they_pass_on_the_local_cloud_but_for_what_it_does_not_do(local_cloud: tuple[Path, Endpoints]) -> None:
@@ -60,9 +65,11 @@ def test_every_test_of_the_folder_is_marked() -> None:
 )
 def test_a_skip_is_no_pass(variables: dict[str, str], why: str, tmp_path: Path) -> None:
     nobody = {
-        **dict.fromkeys((*EMULATORS, "GOOGLE_APPLICATION_CREDENTIALS"), ""), "NO_GCE_CHECK": "true",
-        "HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path),
-    }  # fmt: skip
+        **dict.fromkeys((*EMULATORS, "GOOGLE_APPLICATION_CREDENTIALS"), ""),
+        "NO_GCE_CHECK": "true",
+        "HOME": str(tmp_path),
+        "CLOUDSDK_CONFIG": str(tmp_path),
+    }
     done = cloud_tests(**nobody, **variables)
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout
     assert f"NOTHING WAS TESTED: {why}" in done.stdout
@@ -84,10 +91,21 @@ def test_make_runs_them_there_and_not_on_emulators() -> None:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
         ["make", "--dry-run", "test-cloud", "PROJECT=p", "BUCKET=gs://b"],
-        cwd=ROOT, env=environment, text=True, capture_output=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     command = done.stdout.replace("\\\n", "").splitlines()[-1].split()
     assert [command[at + 1] for at, word in enumerate(command) if word == "-u"] == list(EMULATORS)
     assert command[-8:] == [
-        f'{PROJECT}="p"', f'{BUCKET}="gs://b"', ".venv/bin/python", "-m", "pytest", "-m", "cloud", "tests/cloud"
-    ]  # fmt: skip
+        f'{PROJECT}="p"',
+        f'{BUCKET}="gs://b"',
+        ".venv/bin/python",
+        "-m",
+        "pytest",
+        "-m",
+        "cloud",
+        "tests/cloud",
+    ]

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from connectors.leases import Leases, leases_spec
-from connectors.warehouse import Warehouse
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import Leases
+from connectors.bookkeeping.specs import spec_of
+from contracts.bookkeeping import LEASES
 from local.services import Endpoints
 from tests.e2e.proxies import Answer, Proxy
 
@@ -35,10 +37,10 @@ class Colliding(Proxy):
 
 @pytest.fixture
 def dataset(local_cloud: tuple[Path, Endpoints], request: pytest.FixtureRequest) -> str:
-    """A data set of the test's own with the table of leases."""
+    """A dataset of the test's own with the table of leases."""
     warehouse, name = Warehouse("local-project", "US"), str(request.node.name)
     warehouse.ensure_dataset(name)
-    warehouse.ensure_table(leases_spec(name))
+    warehouse.ensure_table(spec_of(LEASES, name))
     return name
 
 
@@ -46,6 +48,6 @@ def test_a_lease_is_asked_for_again(dataset: str, monkeypatch: pytest.MonkeyPatc
     with Colliding(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
         leases = Leases(Warehouse("local-project", "US"), dataset)
-        assert leases.take("d.t", "run", "token") is None
+        assert leases.take(["d.t"], "run", "token") is None
         assert proxy.collided
         assert [holder.token for holder in leases.holders(["d.t"])] == ["token"]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
+from connectors.bigquery.warehouse import Warehouse
+from connectors.files.storage import Storage
 from local.services import Endpoints
-from operations.generate import generate
+from sample_data.generate import generate
+from tests import launching
 from tests.e2e.proxies import HoldingProxy
+from tests.launching import Launched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -45,28 +44,28 @@ class Site:
         self.seconds = 0.0
         """How long a run takes that nobody kills."""
 
-    def start(self, name: str, bigquery: str | None = None) -> subprocess.Popen[bytes]:
-        """Start the run `name`, which writes to data sets of that name."""
+    def start(self, name: str, bigquery: str | None = None) -> Launched:
+        """Start the run `name`, which writes to datasets of that name."""
         environment = {**os.environ, **self.environment}
         if bigquery:
             environment["BIGQUERY_EMULATOR_HOST"] = bigquery
-        return subprocess.Popen(
+        return launching.start(
             [
-                *(sys.executable, "launcher.py", "batch", "--runner=DirectRunner", f"--run_id={name}"),
+                "batch",
+                "--runner=DirectRunner",
+                f"--run_id={name}",
                 *("--project=local-project", "--location=US", f"--input={self.raw}"),
                 *(f"--processed=gs://bucket/{name}/processed", f"--dead_letters=gs://bucket/{name}/dead_letters"),
                 *(f"--dataset={name}", f"--operations_dataset={name}_operations"),
             ],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            environment,
         )
 
     def finish(self, name: str) -> None:
         """Run `name` to its end."""
-        assert self.start(name).wait(120) == 0
+        with self.start(name) as process:
+            output = process.communicate(120)
+        assert process.returncode == 0, output
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Ask the warehouse."""
@@ -95,18 +94,18 @@ class Site:
         return found
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @pytest.fixture(scope="module")
 def site(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.TempPathFactory) -> Site:
     raw = tmp_path_factory.mktemp("raw")
     generate(
         write=lambda name, data: (raw / name).write_bytes(data) and None,
-        customers=300, products=200, transactions=1500, events=2000, dirty=0.05, seed=11,
-    )  # fmt: skip
+        customers=300,
+        products=200,
+        transactions=1500,
+        events=2000,
+        dirty=0.05,
+        seed=11,
+    )
     Storage("local-project").client.create_bucket("bucket")
     found = Site(local_cloud[1], raw)
     began = time.monotonic()
@@ -123,7 +122,7 @@ def test_killed_at_every_boundary_between_steps(site: Site) -> None:
                 process = site.start("bounded", proxy.address)
                 assert proxy.held.wait(60), f"{step} was never reached"
                 assert process.poll() is None
-                kill(process)
+                process.kill_group()
                 last = after and step == "the run's last line"
                 assert site.done("bounded") == last, f"killed {'after' if after else 'before'} {step}"
     site.finish("bounded")
@@ -137,7 +136,7 @@ def test_killed_ten_times_at_random(site: Site) -> None:
     while kills < 10:
         process = site.start(names[-1])
         time.sleep(site.seconds * chance.uniform(0.3, 0.95))
-        kill(process)
+        process.kill_group()
         if site.done(names[-1]):  # too late: this run was whole already
             names.append(f"wild_{len(names)}")
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +14,14 @@ import pytest
 from google.cloud import dataflow_v1beta3 as dataflow
 from google.cloud.dataflow_v1beta3 import JobState
 
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
-from contracts.odcs import shipped
+from connectors.bigquery.warehouse import Warehouse
+from connectors.files.storage import Storage
+from contracts.odcs.tables import shipped
 from local.engines import engines
 from local.services import Endpoints
-from pipelines.jobs import stream_version
+from pipelines.engines.naming import stream_version
+from tests import launching
 from tests.dataflow_service import DataflowService, dataflow_service
-from tests.e2e.clouds import ROOT
 from tests.e2e.graphs import Graph, prism
 from tests.e2e.streams import Feed
 
@@ -32,11 +31,17 @@ BUCKET = "gs://shop-jobs"
 TABLE = "user_events_streaming"
 VERSION = stream_version({TABLE: shipped()[TABLE]})
 FLEET = (
-    "--machine_type=n2-standard-2", "--num_workers=1", "--max_num_workers=3", "--disk_size_gb=40",
+    "--machine_type=n2-standard-2",
+    "--num_workers=1",
+    "--max_num_workers=3",
+    "--disk_size_gb=40",
     "--autoscaling_algorithm=THROUGHPUT_BASED",
-    "--network=shop", "--subnetwork=regions/europe-west1/subnetworks/shop", "--no_use_public_ips", "--labels=team=shop",
+    "--network=shop",
+    "--subnetwork=regions/europe-west1/subnetworks/shop",
+    "--no_use_public_ips",
+    "--labels=team=shop",
     "--service_account_email=worker@local-project.iam.gserviceaccount.com",
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -57,16 +62,17 @@ class Place:
         """Run the launcher, whose words come before its options, and hold it to its exit code."""
         words = [argument for argument in arguments if not argument.startswith("-")]
         options = [argument for argument in arguments if argument.startswith("-")]
-        done = subprocess.run(
+        done = launching.run(
             [
-                *(sys.executable, "launcher.py", *words, "--runner=DataflowRunner"),
+                *words,
+                "--runner=DataflowRunner",
                 *("--project=local-project", "--region=europe-west1", "--location=US"),
                 *(f"--dataflow_endpoint={self.service.url}", f"--temp_location={BUCKET}/tmp"),
                 *("--sdk_container_image=eu.example/shop:1", *options),
             ],
-            cwd=ROOT, text=True, capture_output=True, timeout=240, check=False,
-            env={**os.environ, **self.endpoints.environment()},
-        )  # fmt: skip
+            {**os.environ, **self.endpoints.environment()},
+            timeout=240,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert "CRITICAL" not in done.stderr
@@ -75,9 +81,15 @@ class Place:
     def stream(self, group: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """The same with a stream's options."""
         return self.launch(
-            "stream", *self.options, f"--bootstrap_servers={self.servers}", f"--group_id={group}",
-            f"--dataset={group}", f"--operations_dataset={group}_operations", *arguments, code=code,
-        )  # fmt: skip
+            "stream",
+            *self.options,
+            f"--bootstrap_servers={self.servers}",
+            f"--group_id={group}",
+            f"--dataset={group}",
+            f"--operations_dataset={group}_operations",
+            *arguments,
+            code=code,
+        )
 
     def status(self, group: str, code: int) -> dict[str, Any]:
         """What `stream status` says."""
@@ -88,10 +100,15 @@ class Place:
     def running(self, name: str) -> dataflow.Job:
         """A stream's job that runs already."""
         job = dataflow.Job(
-            id=f"of-{name}", name=name, project_id="local-project", location="europe-west1",
-            current_state=JobState.JOB_STATE_RUNNING, type_=dataflow.JobType.JOB_TYPE_STREAMING,
-            create_time="2026-11-24T00:00:00Z", labels={"pipeline_version": "0-0-1"},
-        )  # fmt: skip
+            id=f"of-{name}",
+            name=name,
+            project_id="local-project",
+            location="europe-west1",
+            current_state=JobState.JOB_STATE_RUNNING,
+            type_=dataflow.JobType.JOB_TYPE_STREAMING,
+            create_time="2026-11-24T00:00:00Z",
+            labels={"pipeline_version": "0-0-1"},
+        )
         self.service.jobs.append(job)
         return job
 
@@ -124,7 +141,7 @@ def test_a_stream_from_its_start_to_its_end(place: Place) -> None:
     assert (pool.network, pool.subnetwork) == ("shop", "regions/europe-west1/subnetworks/shop")
     assert pool.ip_configuration == dataflow.WorkerIPAddressConfiguration.WORKER_IP_PRIVATE
     assert job.environment.service_account_email == "worker@local-project.iam.gserviceaccount.com"
-    assert "streaming_mode_exactly_once" in job.environment.experiments
+    assert {"streaming_mode_exactly_once", "no_use_multiple_sdk_containers"} <= set(job.environment.experiments)
     assert "eu.example/shop:1" in {image.container_image for image in pool.sdk_harness_container_images}
 
     again = place.stream("life", "--no_wait_until_finish", code=2)
@@ -144,7 +161,7 @@ def test_a_stream_from_its_start_to_its_end(place: Place) -> None:
     assert new.replace_job_id == job.id != new.id
     assert (job.current_state, job.replaced_by_job_id) == (JobState.JOB_STATE_UPDATED, new.id)
     assert f"Created job with id: [{new.id}]" in updated.stderr
-    assert f"job {new.id} has taken the place of {job.id}" in updated.stderr
+    assert f"job {new.id} has replaced {job.id}" in updated.stderr
     assert place.status("life", code=0)["lease"]["run_id"] == found["lease"]["run_id"]
 
     drained = place.stream("life", "drain")
@@ -168,18 +185,18 @@ def test_a_stream_that_is_to_run(place: Place, tmp_path: Path) -> None:
         assert (found["state"], found["job"]["state"]) == ("running", "running")
         assert found["job"]["version"] == found["launcher_version"] == VERSION
         assert f"Created job with id: [{found['job']['id']}]" in said, "so that Airflow's operator knows it"
-        return found["did"], found["job"]["id"]
+        return found["action"], found["job"]["id"]
 
-    did, first = ensured()
-    assert did == "started"
-    assert ensured() == ("left", first)
+    action, first = ensured()
+    assert action == "started"
+    assert ensured() == ("kept", first)
     place.service.job("stream-ensured").labels["pipeline_version"] = "0-0-1"
-    did, second = ensured()
-    assert did == "replaced"
+    action, second = ensured()
+    assert action == "replaced"
     assert place.service.job("stream-ensured").replace_job_id == first != second
     place.stream("ensured", "drain")
-    did, third = ensured()
-    assert did == "started"
+    action, third = ensured()
+    assert action == "started"
     assert len({job.id for job in jobs[before:]}) == 3
     assert third not in (first, second)
 
@@ -218,18 +235,26 @@ def test_a_stream_that_fails_ends_with_the_reason(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "question", "answer", "said"),
+    ("action", "question", "answer", "said", "code"),
     [
-        ("status", "list", (403, "The caller does not have permission"), "Dataflow refuses (403): The caller does not"),
-        ("drain", "update", (403, "dataflow.jobs.updateContents"), "Dataflow refuses (403): dataflow.jobs.update"),
-        ("status", "list", (429, "Quota exceeded"), "Dataflow does not answer: 429"),
+        (
+            "status",
+            "list",
+            (403, "The caller does not have permission"),
+            "Dataflow refuses (403): The caller does not",
+            2,
+        ),
+        ("drain", "update", (403, "dataflow.jobs.updateContents"), "Dataflow refuses (403): dataflow.jobs.update", 2),
+        ("status", "list", (429, "Quota exceeded"), "Dataflow does not answer: 429", 5),
     ],
 )
-def test_what_dataflow_refuses(place: Place, action: str, question: str, answer: tuple[int, str], said: str) -> None:
+def test_what_dataflow_refuses(
+    place: Place, action: str, question: str, answer: tuple[int, str], said: str, code: int
+) -> None:
     job = place.running("stream-r")
     place.service.refuse[question] = [answer] * 100
     try:
-        done = place.stream("r", action, code=2)
+        done = place.stream("r", action, code=code)
     finally:
         place.service.refuse.clear()
         place.service.jobs.remove(job)
@@ -238,7 +263,7 @@ def test_what_dataflow_refuses(place: Place, action: str, question: str, answer:
 
 
 def test_a_job_that_ends_with_its_launcher_is_not_asked_for(place: Place) -> None:
-    said = place.stream("p", "status", "--runner=PrismRunner", code=2).stderr
+    said = place.stream("p", "drain", "--runner=PrismRunner", code=2).stderr
     assert "error: a stream on PrismRunner ends with its launcher" in said
 
 

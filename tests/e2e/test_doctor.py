@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 import launcher
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
+from connectors.bigquery.warehouse import Warehouse
+from connectors.files.storage import Storage
 from local.services import Endpoints
-from tests.e2e.clouds import ROOT
+from tests import launching
 from tests.e2e.doctors import Doctor, closed_port, doctor
 from tests.e2e.proxies import Answer, Proxy
 
@@ -30,19 +28,19 @@ PLACE = ("--project=local-project", "--location=US")
 def test_nothing_named_is_nothing_checked(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "GOOGLE_CLOUD_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    found = doctor()
+    found = doctor("--project=")
     assert found["python"][0] == found["options"][0] == found["contracts"][0] == "ok"
     assert {about: says for about, (mark, says, _) in found.items() if mark == "not checked"} == {
         "runner": "--runner names none",
         "credentials": "--project or a gs:// folder asks for some",
         "kafka, topics, group": "--bootstrap_servers or --kafka_config names none",
         "folders and buckets": "--input, --processed, --dead_letters not named",
-        "bigquery, data sets, tables": "--project and --location name no place",
+        "bigquery, datasets, tables": "--project and --location name no place",
     }
 
 
 def everything(servers: str) -> list[Any]:
-    """Buckets and their objects, data sets and their tables, topics, offsets that are committed."""
+    """Buckets and their objects, datasets and their tables, topics, offsets that are committed."""
     storage, warehouse = Storage("local-project"), Warehouse("local-project", "US")
     buckets = {
         bucket.name: [blob.name for blob in storage.client.list_blobs(bucket.name)]
@@ -60,21 +58,21 @@ def everything(servers: str) -> list[Any]:
 
 def test_this_machine_before_anything_was_made(doctor: Doctor, tmp_path: Path) -> None:
     # In a process and a cloud of its own: as on a new machine, with its services started and stopped.
-    done = subprocess.run(
-        [sys.executable, "launcher.py", "doctor", "--local", f"--local_dir={tmp_path}", "--runner=DirectRunner"],
-        cwd=ROOT, text=True, capture_output=True, timeout=200, check=False,
-    )  # fmt: skip
+    done = launching.run(["doctor", "--local", f"--local_dir={tmp_path}", "--runner=DirectRunner"], timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert all(re.match(r"(ok|warning|wrong|not checked) +\S.*: \S", line) for line in lines)
     text = "\n".join(re.sub(r" +", " ", line) for line in lines)
     for line in (
-        "ok local gcs: it starts", "ok local kafka: it starts", "ok credentials: none needed",
-        "warning --processed gs://ecommerce-data-lake/processed: there is no bucket ecommerce-data-lake; mend: a run",
-        "warning data set ecommerce_data: it is absent; mend: the first run makes it",
+        "ok local gcs: it starts",
+        "ok local kafka: it starts",
+        "ok credentials: none needed",
+        "warning --processed gs://ecommerce-data-lake/processed: there is no bucket ecommerce-data-lake; fix: a run",
+        "warning dataset ecommerce_data: it is absent; fix: the first run makes it",
         "warning topic user-events: there is no topic user-events",
-        "ok group shop-pipeline: new: no group has committed anything here yet", "ok runner DirectRunner: nothing",
-    ):  # fmt: skip
+        "ok group shop-pipeline: new: no group has committed anything here yet",
+        "ok runner DirectRunner: nothing",
+    ):
         assert line in text
     assert "0 wrong, " in done.stderr
     assert "Traceback" not in done.stderr
@@ -83,24 +81,39 @@ def test_this_machine_before_anything_was_made(doctor: Doctor, tmp_path: Path) -
 def test_nothing_is_changed(doctor: Doctor, kafka_cloud: tuple[Path, Endpoints], servers: str) -> None:
     before = everything(servers)
     doctor(
-        "--local", f"--local_dir={kafka_cloud[0]}", "--dataset=never_made", "--operations_dataset=never_made_either",
-        "--processed=gs://never-made/p", "--topic=never-made=user_events_streaming", "--create_topics",
-    )  # fmt: skip
+        "--local",
+        f"--local_dir={kafka_cloud[0]}",
+        "--dataset=never_made",
+        "--operations_dataset=never_made_either",
+        "--processed=gs://never-made/p",
+        "--topic=never-made=user_events_streaming",
+        "--create_topics",
+    )
     assert everything(servers) == before
 
 
 def test_one_broken_thing_hides_no_other(doctor: Doctor, servers: str, tmp_path: Path) -> None:
     (tmp_path / "kafka.properties").write_text("ssl.truststore.password=x\n")
     found = doctor(
-        *PLACE, f"--input={tmp_path}/none", "--processed=gs://nowhere/p", f"--contracts={tmp_path}/none",
-        f"--bootstrap_servers={servers}", f"--kafka_config={tmp_path}/kafka.properties", "--runner=DirectRunner",
-        "--operations_dataset=hidden", code=1,
-    )  # fmt: skip
+        *PLACE,
+        f"--input={tmp_path}/none",
+        "--processed=gs://nowhere/p",
+        f"--contracts={tmp_path}/none",
+        f"--bootstrap_servers={servers}",
+        f"--kafka_config={tmp_path}/kafka.properties",
+        "--runner=DirectRunner",
+        "--operations_dataset=hidden",
+        code=1,
+    )
     wrong = {about: says for about, (mark, says, _) in found.items() if mark == "wrong"}
     assert set(wrong) == {
-        f"--input {tmp_path}/none", "--processed gs://nowhere/p", "contracts", "kafka config", "runner DirectRunner"
-    }  # fmt: skip
-    assert "DirectRunner reads nothing without one" in wrong["runner DirectRunner"]
+        f"--input {tmp_path}/none",
+        "--processed gs://nowhere/p",
+        "contracts",
+        "kafka config",
+        "runner DirectRunner",
+    }
+    assert "DirectRunner cannot run a stream" in wrong["runner DirectRunner"]
     assert found["table hidden.ledger"][:2] == ("warning", "it is absent")
     assert found["kafka, topics, group"] == ("not checked", "its configuration is wrong, see above", "")
 
@@ -108,8 +121,8 @@ def test_one_broken_thing_hides_no_other(doctor: Doctor, servers: str, tmp_path:
 def test_options_that_are_wrong(doctor: Doctor, capsys: pytest.CaptureFixture[str], servers: str) -> None:
     found = doctor(*PLACE, "--operations_dataset=x`; DROP TABLE y", f"--bootstrap_servers={servers}", code=1)
     assert found["options"][0] == "wrong"
-    assert "is no name of a data set" in found["options"][1]
-    assert found["bigquery, data sets, tables"] == ("not checked", "an option is wrong, see above", "")
+    assert "is not a dataset name" in found["options"][1]
+    assert found["bigquery, datasets, tables"] == ("not checked", "an option is wrong, see above", "")
     assert found["kafka"][0] == "ok"
     assert launcher.main(["doctor", "--projekt=p"]) == 2
     assert capsys.readouterr().err == "error: unknown option --projekt; did you mean --project?\n"
@@ -118,10 +131,7 @@ def test_options_that_are_wrong(doctor: Doctor, capsys: pytest.CaptureFixture[st
 def test_a_service_of_this_machine_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
     (tmp_path / "kafka" / "formatted").touch()  # its data is gone
-    done = subprocess.run(
-        [sys.executable, "launcher.py", "doctor", "--local", f"--local_dir={tmp_path}", "--format=json"],
-        cwd=ROOT, text=True, capture_output=True, timeout=200, check=False,
-    )  # fmt: skip
+    done = launching.run(["doctor", "--local", f"--local_dir={tmp_path}", "--format=json"], timeout=200)
     assert done.returncode == 1, done.stderr
     found = {one["about"]: one for one in json.loads(done.stdout)["findings"]}
     assert found["local kafka"]["mark"] == "wrong"
@@ -135,8 +145,11 @@ class Flink(Proxy):
 
     def __init__(self, version: str, slots: int, free: int) -> None:
         self._overview = {
-            "taskmanagers": min(1, slots), "slots-total": slots, "slots-available": free, "flink-version": version
-        }  # fmt: skip
+            "taskmanagers": min(1, slots),
+            "slots-total": slots,
+            "slots-available": free,
+            "flink-version": version,
+        }
         super().__init__("http://127.0.0.1:1")
 
     def answer(self, request: str, body: bytes, forward: Any) -> Answer:
@@ -163,9 +176,9 @@ def test_a_flink_cluster(doctor: Doctor, version: str, slots: int, free: int, ma
 
 def test_a_flink_that_is_not_there(doctor: Doctor) -> None:
     address = f"127.0.0.1:{closed_port()}"
-    mark, says, mend = doctor("--runner=FlinkRunner", f"--flink_master={address}", code=1)["runner FlinkRunner"]
+    mark, says, fix = doctor("--runner=FlinkRunner", f"--flink_master={address}", code=1)["runner FlinkRunner"]
     assert says.startswith(f"no Flink answers at http://{address}: ")
-    assert (mark, mend) == ("wrong", "start the cluster, or correct --flink_master HOST:PORT")
+    assert (mark, fix) == ("wrong", "start the cluster, or correct --flink_master HOST:PORT")
 
 
 def test_a_job_service(doctor: Doctor) -> None:

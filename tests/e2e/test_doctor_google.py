@@ -1,4 +1,4 @@
-"""What doctor finds in credentials, buckets, input, contracts, data sets, tables and leases."""
+"""What doctor finds in credentials, buckets, input, contracts, datasets, tables and leases."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import bigquery
 
 import launcher
-from connectors.leases import Heartbeat, Leases, leases_spec
-from connectors.storage import Storage
-from connectors.warehouse import TableSpec, Warehouse
+from connectors.bigquery.warehouse import TableSpec, Warehouse
+from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.specs import spec_of
+from connectors.files.storage import Storage
+from contracts.bookkeeping import LEASES
 from local.services import Endpoints
 from tests.e2e.doctors import Doctor, doctor
 from tests.e2e.proxies import Answer, ForbiddingProxy, Proxy
@@ -53,10 +55,10 @@ def test_no_credentials(doctor: Doctor, nobody: pytest.MonkeyPatch, named: str |
     mark, says, _ = found["credentials"]
     assert mark == "wrong"
     assert says.startswith("no Google credentials: ")
-    assert "gcloud auth application-default login makes some" in says
+    assert "gcloud auth application-default login creates them" in says
     assert named is None or named in says
     unchecked = ("not checked", "there are no credentials, see above", "")
-    assert found["--processed gs://bucket/p"] == found["bigquery, data sets, tables"] == unchecked
+    assert found["--processed gs://bucket/p"] == found["bigquery, datasets, tables"] == unchecked
 
 
 class Tokens(Proxy):
@@ -76,9 +78,12 @@ class Tokens(Proxy):
         )
         file = folder / "key.json"
         fields = {
-            "type": "service_account", "project_id": "p", "private_key": key.decode(),
-            "client_email": "etl@p.iam.gserviceaccount.com", "token_uri": f"{self.address}/token",
-        }  # fmt: skip
+            "type": "service_account",
+            "project_id": "p",
+            "private_key": key.decode(),
+            "client_email": "etl@p.iam.gserviceaccount.com",
+            "token_uri": f"{self.address}/token",
+        }
         file.write_text(json.dumps(fields))
         return file
 
@@ -100,8 +105,9 @@ def test_half_an_emulator(doctor: Doctor, nobody: pytest.MonkeyPatch) -> None:
     nobody.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     half, none = doctor.all("--project=p")["credentials"]
     assert half == (
-        "warning", "STORAGE_EMULATOR_HOST names an emulator, BIGQUERY_EMULATOR_HOST is not set: BigQuery is Google's"
-    )  # fmt: skip
+        "warning",
+        "STORAGE_EMULATOR_HOST names an emulator, BIGQUERY_EMULATOR_HOST is not set: BigQuery is Google's",
+    )
     assert none[0] == "wrong"
 
 
@@ -140,9 +146,10 @@ def test_permissions_in_a_bucket(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
         found = doctor(*PLACE, "--processed=gs://bucket/p", "--input=gs://bucket/raw", code=1)
     assert found["--processed gs://bucket/p"] == (
-        "wrong", "no permission storage.objects.create, storage.objects.delete in bucket bucket",
+        "wrong",
+        "no permission storage.objects.create, storage.objects.delete in bucket bucket",
         "give whoever runs this roles/storage.objectAdmin on the bucket",
-    )  # fmt: skip
+    )
     assert found["--input gs://bucket/raw"][0] == "ok"
     with ForbiddingProxy(backend, r"GET /storage/v1/b/bucket\?", "storage.buckets.get denied", "forbidden") as proxy:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
@@ -158,7 +165,7 @@ def test_files_of_the_tables(doctor: Doctor, tmp_path: Path) -> None:
     assert doctor(f"--input={tmp_path}")[about] == ("ok", "1, 18 bytes, of customers", "")
     (tmp_path / "notes.txt").write_text("x")
     found = doctor.all(f"--input={tmp_path}")
-    assert ("warning", f"1 belong to no table, such as {tmp_path}/notes.txt") in found[about]
+    assert ("warning", f"1 are not read, such as {tmp_path}/notes.txt: its name matches no table") in found[about]
     assert ("ok", "1, 18 bytes, of customers") in found[about]
     assert doctor(f"--input={tmp_path}/none", code=1)[f"--input {tmp_path}/none"][1] == "there is no such folder"
 
@@ -176,13 +183,13 @@ def test_data_sets_and_tables(doctor: Doctor, warehouse: Warehouse) -> None:
     arguments = (*PLACE, "--tables=customers", "--dataset=shop", "--operations_dataset=shop_operations")
     found = doctor(*arguments)
     assert found["bigquery"] == ("ok", "project local-project, location US", "")
-    assert found["data set shop"][:2] == found["table shop.customers"][:2] == ("warning", "it is absent")
+    assert found["dataset shop"][:2] == found["table shop.customers"][:2] == ("warning", "it is absent")
     warehouse.ensure_dataset("shop")
     warehouse.ensure_table(TableSpec("shop", "customers", FIELDS))
     found = doctor(*arguments)
-    assert found["data set shop"] == ("ok", "in US", "")
-    mark, says, mend = found["table shop.customers"]
-    assert (mark, mend) == ("warning", "the next run adds them, for new rows")
+    assert found["dataset shop"] == ("ok", "in US", "")
+    mark, says, fix = found["table shop.customers"]
+    assert (mark, fix) == ("warning", "the next run adds them, for new rows")
     assert says.startswith("it lacks the columns first_name, ")
     assert (
         launcher.main(
@@ -208,44 +215,39 @@ def test_a_table_that_is_another(doctor: Doctor, warehouse: Warehouse) -> None:
 
 def test_a_data_set_in_another_location(doctor: Doctor, warehouse: Warehouse) -> None:
     Warehouse("local-project", "EU").ensure_dataset("far_away")
-    found = doctor(*PLACE, "--dataset=far_away", code=1)["data set far_away"]
-    assert found[:2] == ("wrong", "data set far_away is in EU, not in US: give --location=EU")
+    found = doctor(*PLACE, "--dataset=far_away", code=1)["dataset far_away"]
+    assert found[:2] == ("wrong", "dataset far_away is in EU, not in US: give --location=EU")
 
 
 @pytest.mark.parametrize(
     ("pattern", "about", "permission"),
     [
         (r"POST .*/(jobs|queries)\b", "bigquery", "bigquery.jobs.create"),
-        (r"GET .*/datasets/shop_denied(\?|$)", "data set shop_denied", "bigquery.datasets.get"),
+        (r"GET .*/datasets/shop_denied(\?|$)", "dataset shop_denied", "bigquery.datasets.get"),
         (r"GET .*/datasets/shop_denied/tables/customers", "table shop_denied.customers", "bigquery.tables.get"),
     ],
 )
 def test_no_permission_in_bigquery(
-    doctor: Doctor,
-    warehouse: Warehouse,
-    monkeypatch: pytest.MonkeyPatch,
-    pattern: str,
-    about: str,
-    permission: str,
+    doctor: Doctor, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, pattern: str, about: str, permission: str
 ) -> None:
     message = f"Access Denied: Permission {permission} denied on it."
     with ForbiddingProxy(os.environ["BIGQUERY_EMULATOR_HOST"], pattern, message, "accessDenied") as proxy:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
         found = doctor(*PLACE, "--tables=customers", "--dataset=shop_denied", code=1)
-    mark, says, mend = found[about]
+    mark, says, fix = found[about]
     assert (mark, message in says) == ("wrong", True)
     assert says.startswith("Google refuses (403): ")
-    assert "roles/bigquery.dataEditor" in mend
+    assert "roles/bigquery.dataEditor" in fix
     assert sum(mark == "wrong" for mark, *_ in found.values()) == 1
 
 
 def test_a_lease_that_another_run_holds(doctor: Doctor, warehouse: Warehouse) -> None:
     warehouse.ensure_dataset("held_operations")
-    warehouse.ensure_table(leases_spec("held_operations"))
+    warehouse.ensure_table(spec_of(LEASES, "held_operations"))
     leases = Leases(warehouse, "held_operations")
-    assert leases.take("held.customers", "other", "token") is None
+    assert leases.take(["held.customers"], "other", "token") is None
     with Heartbeat(leases, ["held.customers"], "token"):
         found = doctor(*PLACE, "--tables=customers", "--dataset=held", "--operations_dataset=held_operations")
-    mark, says, mend = found["lease of held.customers"]
-    assert (mark, mend) == ("warning", "another run is refused meanwhile: wait until it ends, or stop it")
+    mark, says, fix = found["lease of held.customers"]
+    assert (mark, fix) == ("warning", "another run is refused meanwhile: wait until it ends, or stop it")
     assert says.startswith("run other holds it until ")

@@ -9,11 +9,8 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +20,17 @@ import requests
 
 from commands.local import FLINK_SERVICES
 from commands.session import STREAM_SERVICES
-from connectors.storage import Storage
+from connectors.files.storage import Storage
 from local import flink_cluster, services
 from local.services import Endpoints
-from pipelines.flink_jobs import FlinkJobs
-from pipelines.jobs import Job, JobState
-from tests import oracle
+from pipelines.engines.flink_jobs import FlinkJobs
+from pipelines.engines.job import Job, JobState
+from tests import launching, oracle
 from tests.deploy_docs import run_here
-from tests.e2e.clouds import ROOT, Cloud, cloud_in
+from tests.e2e.clouds import Cloud, cloud_in
 from tests.e2e.doctors import Doctor, doctor
 from tests.e2e.streams import Feed, StreamSite
+from tests.waiting import wait_until
 
 __all__ = ["doctor"]
 
@@ -54,15 +52,6 @@ def rest(endpoints: Endpoints) -> str:
     return f"http://127.0.0.1:{endpoints.services[flink_cluster.JOB_MANAGER.name].ports['rest']}"
 
 
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
-    """Wait for it, and give what it gives."""
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.5)
-    return found
-
-
 def looked_at(doctor: Doctor, cluster: tuple[Path, Endpoints], *arguments: str, code: int = 0) -> tuple[str, str]:
     """What doctor says of the cluster, for the command line of a job on it."""
     where = rest(cluster[1])
@@ -71,7 +60,7 @@ def looked_at(doctor: Doctor, cluster: tuple[Path, Endpoints], *arguments: str, 
 
 
 def test_doctor_finds_nothing_wrong(doctor: Doctor, cluster: tuple[Path, Endpoints]) -> None:
-    until(lambda: requests.get(f"{rest(cluster[1])}/overview", timeout=10).json()["slots-available"] == 4)
+    wait_until(lambda: requests.get(f"{rest(cluster[1])}/overview", timeout=10).json()["slots-available"] == 4)
     mark, says = looked_at(doctor, cluster, "--parallelism=4")
     assert mark == "ok"
     assert says.startswith("Flink 1.19.")
@@ -79,7 +68,7 @@ def test_doctor_finds_nothing_wrong(doctor: Doctor, cluster: tuple[Path, Endpoin
 
 
 def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[Path, Endpoints]) -> None:
-    stream = StreamSite(*cluster, "outlives", runner="FlinkRunner")
+    stream = StreamSite(*cluster, "outlives", runner="FlinkRunner", expansion=())
     feed = stream.feed()
     jobs = FlinkJobs(rest(cluster[1]))
     with feed.sending(40_000):
@@ -89,13 +78,13 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
         job = jobs.find("stream-outlives")
         assert job is not None
         assert job.state is JobState.RUNNING
-        until(lambda: stream.rows_written() > 0)
-        until(lambda: checkpoints(cluster[1], job)["counts"]["completed"] > 0)
+        wait_until(lambda: stream.rows_written() > 0)
+        wait_until(lambda: checkpoints(cluster[1], job)["counts"]["completed"] > 0)
         assert feed.sent < 40_000
 
         # Who else would write the table or read the group is told who holds them.
         said = stream.start("--run_id=other", "--job_name=other", "--max_restarts=0").process
-        assert "is being written by run outlives" in said.communicate(timeout=120)[0]
+        assert "group outlives is read by run outlives" in said.communicate(timeout=120)[0]
         assert said.returncode == 2
         said = stream.start().process
         assert f"job stream-outlives is running already ({job.id})" in said.communicate(timeout=120)[0]
@@ -103,14 +92,14 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
 
         before = stream.rows_written()
         kill_a_task_manager_that_works(cluster[1], job)
-        until(lambda: checkpoints(cluster[1], job)["counts"]["restored"] > 0)
-        after = until(lambda: jobs.refresh(job).state is JobState.RUNNING and stream.rows_written() > before)
+        wait_until(lambda: checkpoints(cluster[1], job)["counts"]["restored"] > 0)
+        after = wait_until(lambda: jobs.refresh(job).state is JobState.RUNNING and stream.rows_written() > before)
         assert after
         assert feed.sent < 40_000
 
         # A job that is cancelled while it reads leaves nothing in the workers that another one would take for its own.
         jobs.cancel(job)
-        until(lambda: jobs.refresh(job).state.ended)
+        wait_until(lambda: jobs.refresh(job).state.ended)
         stream.start("--no_wait_until_finish", "--parallelism=2").finish(240)
         again = jobs.find("stream-outlives")
         assert again is not None
@@ -128,7 +117,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
 
 
 def test_doctor_finds_the_task_manager_that_was_killed(doctor: Doctor, cluster: tuple[Path, Endpoints]) -> None:
-    until(lambda: requests.get(f"{rest(cluster[1])}/overview", timeout=10).json()["slots-total"] == 2)
+    wait_until(lambda: requests.get(f"{rest(cluster[1])}/overview", timeout=10).json()["slots-total"] == 2)
     says = "2 of 2 task slots are free, --parallelism is 4"
     assert looked_at(doctor, cluster, "--parallelism=4") == ("warning", says)
 
@@ -151,10 +140,7 @@ class Newcomer:
         """Run one line and hold it to what it is there for."""
         python, *words = shlex.split(command)
         assert (python, words[0]) == ("python", "launcher.py")
-        done = subprocess.run(
-            [sys.executable, *words, "--local_dir", str(self._directory)],
-            cwd=ROOT, text=True, capture_output=True, timeout=300, check=False,
-        )  # fmt: skip
+        done = launching.run([*words[1:], "--local_dir", str(self._directory)], timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         name = "_".join(word for word in words[1:3] if not word.startswith("-"))
         getattr(self, f"after_{name}")(done.stdout)
@@ -183,7 +169,7 @@ class Newcomer:
         assert self._stream is not None
         assert self._stream.state is JobState.RUNNING
         expected = oracle.expected(self._events)["user_events"]
-        until(lambda: self._sums("offsets").get("user_events_streaming", (0,))[0] == expected.read)
+        wait_until(lambda: self._sums("offsets").get("user_events_streaming", (0,))[0] == expected.read)
         assert self._sums("offsets") == {"user_events_streaming": doors(expected)}
         (found,) = self._cloud.rows("SELECT COUNT(*) AS n FROM ecommerce_streaming.user_events_streaming")
         assert found["n"] == len(expected.rows)

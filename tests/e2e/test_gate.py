@@ -6,45 +6,56 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apache_beam as beam
-import polars as pl
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from connectors.leases import Leases
-from connectors.ledger_table import LedgerTable
-from connectors.parquet import WriteShards
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
-from pipelines.batch_run import EXIT_CODES, run_batch
-from pipelines.options import OperationsOptions
-from pipelines.preflight import prepare
-from tests.e2e.clouds import ROOT, cloud_in
+from commands.session import SERVICES
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import Leases
+from connectors.bookkeeping.ledger import LedgerTable
+from connectors.files.storage import Storage
+from pipelines.batch.preflight import prepare_batch
+from pipelines.batch.run import run_batch
+from pipelines.batch.summary import batch_summary
+from pipelines.runs.exit_codes import EXIT_CODES
+from pipelines.runs.settings import BatchSettings
+from tests import launching
+from tests.e2e.clouds import ROOT, SharedCloud
 from tests.e2e.proxies import HoldingProxy
+from tests.launching import Launched
+from tests.local_settings import local_batch_settings
+from tests.waiting import wait_until
+from transforms.coders import TableRows
 from transforms.ledger import Shard, State
 
 pytestmark = pytest.mark.e2e
 
 
-class LosesARow(beam.DoFn):
-    """WriteShards, but for one row of each shard."""
+@dataclass(eq=False)
+class LoseARow(beam.PTransform[PCollection[TableRows], PCollection[Shard]]):
+    """WriteShards, but without one row of each shard."""
 
-    def __init__(self, writer: WriteShards) -> None:
-        self._writer = writer
+    write: beam.PTransform[PCollection[TableRows], PCollection[Shard]]
 
-    def process(self, element: tuple[str, int, pl.DataFrame]) -> Iterator[Shard]:
-        name, bucket, rows = element
-        yield from self._writer.process((name, bucket, rows.slice(1)))
+    def expand(self, rows: PCollection[TableRows]) -> PCollection[Shard]:
+        lose = beam.MapTuple(lambda name, bucket, rows: (name, bucket, rows.slice(1))).with_output_types(TableRows)
+        shards: PCollection[Shard] = rows | "Lose a row" >> lose | "Write the others" >> self.write
+        return shards
 
 
 @pytest.fixture
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    with cloud_in(tmp_path_factory.mktemp("cloud")):
+def warehouse(shared_cloud: SharedCloud) -> Iterator[Warehouse]:
+    """The warehouse of a cloud that is empty for each test."""
+    shared_cloud.empty()
+    with shared_cloud.named(SERVICES):
         yield Warehouse("local-project", "US")
 
 
@@ -59,41 +70,44 @@ def raw(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def options(raw: Path) -> PipelineOptions:
-    return PipelineOptions(["--local", "--project=local-project", f"--input={raw}", "--run_id=gate"])
+def settings(warehouse: Warehouse, raw: Path) -> BatchSettings:
+    return local_batch_settings(f"--input={raw}", "--run_id=gate")
 
 
 def said(message: str) -> None:
     print(message)
 
 
-def test_a_lost_row_breaks_the_ledger_and_nothing_is_loaded(warehouse: Warehouse, options: PipelineOptions) -> None:
-    prepared = prepare(options.view_as(OperationsOptions), "local-project", said)
-    writer = WriteShards(prepared.batch.run, Storage("local-project"))
-    found = run_batch(options, said, LosesARow(writer))
-    assert found["state"] == "ledger_broken"
-    assert EXIT_CODES[State(found["state"])] == 3
-    assert "+1 records" in found["why"]
+def test_a_lost_row_breaks_the_ledger_and_nothing_is_loaded(warehouse: Warehouse, settings: BatchSettings) -> None:
+    prepared = prepare_batch(settings, said)
+    lossy = replace(prepared.batch, write_rows=LoseARow(prepared.batch.write_rows))
+    with pytest.raises(Exception, match="does not balance"), beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        lossy.build(pipeline)
+    summary = batch_summary(prepared, datetime.now(UTC) - timedelta(minutes=1), None, 0)
+    assert summary.state is State.LEDGER_BROKEN
+    assert EXIT_CODES[summary.state] == 3
+    assert summary.why is not None
+    assert "+1 records" in summary.why
     assert warehouse.query("SELECT 1 FROM ecommerce_data.customers") == []
-    assert run_batch(options, said)["state"] == "done"
+    assert run_batch(settings, said).state is State.DONE
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
 
 
 @contextmanager
-def started(raw: Path, *arguments: str, bigquery: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def started(raw: Path, *arguments: str, bigquery: str | None = None) -> Iterator[Launched]:
     """A launcher that runs a batch over `raw`, no longer than the block lasts."""
     storage = Storage("local-project")
     if not storage.bucket_exists("gs://bucket"):
         storage.client.create_bucket("bucket")
-    launcher = subprocess.Popen(
+    launcher = launching.start(
         [
-            *(sys.executable, "launcher.py", "batch", "--project=local-project", "--location=US", f"--input={raw}"),
+            "batch",
+            "--project=local-project",
+            "--location=US",
+            f"--input={raw}",
             *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters", *arguments),
         ],
-        cwd=ROOT,
-        env={**os.environ, **({"BIGQUERY_EMULATOR_HOST": bigquery} if bigquery else {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        {**os.environ, **({"BIGQUERY_EMULATOR_HOST": bigquery} if bigquery else {})},
     )
     with launcher:
         try:
@@ -122,17 +136,17 @@ def test_the_lease_is_held_until_the_run_ends(warehouse: Warehouse, raw: Path) -
 def test_an_interrupt_ends_a_run_cleanly(sent: signal.Signals, warehouse: Warehouse, raw: Path) -> None:
     with (
         HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy,
-        started(raw, "--runner=DirectRunner", "--run_id=stopped", bigquery=proxy.address) as launcher,
+        started(raw, "--runner=DirectRunner", f"--run_id=stopped_{sent.name}", bigquery=proxy.address) as launcher,
     ):
         proxy.hold("customers-load", after=False)
         assert proxy.held.wait(60)
         launcher.send_signal(sent)
         output, errors = launcher.communicate(timeout=30)
-    assert (launcher.returncode, output) == (1, b"")
-    assert errors.endswith(b"interrupted; nothing is half written, and the same --run_id goes on where this stopped\n")
-    assert b"Traceback" not in errors
+    assert (launcher.returncode, output) == (1, "")
+    assert errors.endswith("interrupted; no table is half written, and the same --run_id continues the run\n")
+    assert "Traceback" not in errors
     assert Leases(warehouse, "pipeline_operations").holders(["ecommerce_data.customers"]) == []
-    with started(raw, "--runner=DirectRunner", "--run_id=stopped") as again:
+    with started(raw, "--runner=DirectRunner", f"--run_id=stopped_{sent.name}") as again:
         again.communicate(timeout=60)
     assert again.returncode == 0
     assert len(warehouse.query("SELECT 1 FROM ecommerce_data.customers")) == 50
@@ -156,18 +170,11 @@ def job_service(folder: Path, environment: dict[str, str]) -> Iterator[str]:
             stderr=log,
         )
     try:
-        wait_for(port_file.exists, 30)
+        wait_until(port_file.exists, 30)
         yield f"localhost:{port_file.read_text()}"
     finally:
         server.terminate()
         server.wait(30)
-
-
-def wait_for(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_the_graph_finishes_without_its_launcher(warehouse: Warehouse, raw: Path, tmp_path: Path) -> None:
@@ -178,17 +185,20 @@ def test_the_graph_finishes_without_its_launcher(warehouse: Warehouse, raw: Path
     ):
         proxy.hold("dead_letters-load", after=False)
         with started(
-            raw, "--runner=PortableRunner", f"--job_endpoint={endpoint}", "--run_id=left",
+            raw,
+            "--runner=PortableRunner",
+            f"--job_endpoint={endpoint}",
+            "--run_id=left",
             "--environment_type=beam:env:embedded_python:v1",
-        ) as launcher:  # fmt: skip
+        ) as launcher:
             assert proxy.held.wait(60)
             assert launcher.poll() is None  # and is killed here
         ledger = LedgerTable(warehouse, "pipeline_operations")
         assert ledger.lines("left", "staged") == ledger.lines("left", "run") == []
         proxy.release()
-        wait_for(lambda: ledger.lines("left", "run"), 60)
+        wait_until(lambda: ledger.lines("left", "run"), 60)
         leases = Leases(warehouse, "pipeline_operations")
-        wait_for(lambda: not leases.holders(["ecommerce_data.customers"]), 30)  # and before it could lapse
+        wait_until(lambda: not leases.holders(["ecommerce_data.customers"]), 30)  # and before it could lapse
     assert [line["state"] for line in ledger.lines("left", "run")] == ["done"]
     (line,) = ledger.lines("left", "loaded")
     assert [line[door] for door in ("read", "written", "duplicate", "dead_letter")] == [52, 50, 1, 1]

@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.append_stream import AppendStream
-from connectors.clients import write_client
-from connectors.ledger_table import LOADED, LOST, OFFSETS, LedgerTable
-from connectors.operations_dataset import ensure_operations
-from connectors.patience import Patience
-from connectors.stream_ledger import LINE, StreamLedger
-from connectors.warehouse import Warehouse
+from connectors.bigquery.append_stream import AppendStream
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.ledger import LOADED, LOST, OFFSETS, LedgerTable
+from connectors.bookkeeping.stream_ledger import LINE, StreamLedger
+from connectors.google.clients import write_client
+from connectors.retry import RetryPolicy
 from local.service import PROJECT
 from local.services import Endpoints
-from transforms.ledger import SourceCounts
-from transforms.offsets import Line, Tally
+from transforms.offsets import Line
 from transforms.run import Run
+from transforms.tally import FileTally, Tally
 
 pytestmark = pytest.mark.e2e
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ class Ledger:
     def append(self, *lines: dict[str, Any]) -> None:
         """Append lines, each as it is."""
         path = f"projects/{PROJECT}/datasets/{self.dataset}/tables/ledger"
-        stream = AppendStream.default(write_client(), path, LINE, Patience(10))
+        stream = AppendStream.default(write_client(), path, LINE, RetryPolicy(10))
         assert not stream.append(pa.RecordBatch.from_pylist(list(lines), LINE))
         stream.close()
 
@@ -52,7 +52,19 @@ class Ledger:
 
     def run(self, run_id: str, pipeline: str = "stream") -> Run:
         """A run that writes into it."""
-        return Run(run_id, "token", pipeline, BEGIN, PROJECT, "US", self.dataset, "", "", 1000, 0.5)
+        return Run(
+            run_id=run_id,
+            token="token",
+            pipeline=pipeline,
+            started_at=BEGIN,
+            project=PROJECT,
+            location="US",
+            operations_dataset=self.dataset,
+            processed="",
+            dead_letters="",
+            max_record_bytes=1000,
+            max_dead_letter_ratio=0.5,
+        )
 
 
 @pytest.fixture
@@ -66,11 +78,24 @@ def ledger(local_cloud: tuple[Path, Endpoints], request: pytest.FixtureRequest) 
 def line(run: str, first: int, last: int, at: float, **fields: Any) -> dict[str, Any]:
     """A line as a stream's ledger makes it, recorded `at` seconds after the beginning."""
     return {
-        "run_id": run, "pipeline": "stream", "kind": OFFSETS, "table": "t", "source": "kafka://t/0",
-        "first_offset": first, "last_offset": last, "read": 1, "written": 1, "duplicate": 0, "dead_letter": 0,
-        "dead_letter_by_code": "{}", "detail": '{"latency": {}}', "pipeline_version": "0", "started_at": BEGIN,
-        "recorded_at": BEGIN + timedelta(seconds=at), **fields,
-    }  # fmt: skip
+        "run_id": run,
+        "pipeline": "stream",
+        "kind": OFFSETS,
+        "table": "t",
+        "source": "kafka://t/0",
+        "first_offset": first,
+        "last_offset": last,
+        "read": 1,
+        "written": 1,
+        "duplicate": 0,
+        "dead_letter": 0,
+        "dead_letter_by_code": "{}",
+        "detail": '{"latency": {}}',
+        "pipeline_version": "0",
+        "started_at": BEGIN,
+        "recorded_at": BEGIN + timedelta(seconds=at),
+        **fields,
+    }
 
 
 def expected(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -79,9 +104,10 @@ def expected(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     for new in sorted(lines, key=lambda one: (one["recorded_at"], one["first_offset"])):
         about = (new["kind"], new["table"], new["source"])
         kept = [
-            old for old in current
+            old
+            for old in current
             if (old["kind"], old["table"], old["source"]) != about or old["last_offset"] < new["first_offset"]
-        ]  # fmt: skip
+        ]
         current = [*kept, new]
     rows = [
         tuple(one[name] for name in ("kind", "table", "source", "first_offset", "last_offset", "read"))
@@ -92,11 +118,16 @@ def expected(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 def test_a_later_start_counts_again_what_it_has_read_again(ledger: Ledger) -> None:
     lines = [
-        line("a", 0, 9, 0), line("a", 10, 19, 1), line("a", 20, 29, 2),
-        line("b", 10, 14, 10), line("b", 15, 40, 11, read=7),
-        line("c", 10, 14, 0, source="kafka://t/1"), line("c", 0, 9, 1, source="kafka://t/10"),
-        line("c", 0, 9, 30, table="other"), line("c", 0, 9, 31, kind=LOST),
-    ]  # fmt: skip
+        line("a", 0, 9, 0),
+        line("a", 10, 19, 1),
+        line("a", 20, 29, 2),
+        line("b", 10, 14, 10),
+        line("b", 15, 40, 11, read=7),
+        line("c", 10, 14, 0, source="kafka://t/1"),
+        line("c", 0, 9, 1, source="kafka://t/10"),
+        line("c", 0, 9, 30, table="other"),
+        line("c", 0, 9, 31, kind=LOST),
+    ]
     ledger.append(*lines)
     assert ledger.current() == expected(lines)
     about_zero = [row[3:5] for row in ledger.current() if row[:3] == (OFFSETS, "t", "kafka://t/0")]
@@ -132,9 +163,11 @@ def test_a_batch_beside_a_stream(ledger: Ledger) -> None:
     table = LedgerTable(ledger.warehouse, ledger.dataset)
     batch = ledger.run("batch", "batch")
     for read in (5, 6):  # the second attempt of the same step
-        counts = {uri: SourceCounts(1, 10, read, read, 0, {}) for uri in ("gs://lake/a", "gs://lake/b")}
+        counts = {
+            uri: FileTally(read=read, written=read, generation=1, size=10) for uri in ("gs://lake/a", "gs://lake/b")
+        }
         table.record_counts(batch, LOADED, "t", counts, {uri: read for uri in counts})
-    stream = StreamLedger(ledger.run("stream"), {"topic": "t"}, Patience(10))
+    stream = StreamLedger(ledger.run("stream"), {"topic": "t"}, RetryPolicy(10), lambda: datetime.now(UTC))
     tally = Tally(read=3, written=1, duplicate=1, dead_letter_by_code={"wrong_type": 1}, latency={5: 1})
     stream.record("kafka://topic/0", [Line(0, 2, tally)])
     stream.record("kafka://topic/0", [Line(0, 4, Tally(read=5, written=5))])  # its engine has recovered

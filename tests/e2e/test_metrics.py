@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -21,17 +19,18 @@ from kafka.admin import KafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 import launcher
-from connectors.group_offsets import GroupOffsets
-from connectors.kafka_config import KafkaConfig
-from connectors.storage import Storage
+from connectors.files.storage import Storage
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.group_offsets import GroupOffsets
 from local.engines import engines
 from local.processes import free_port
 from local.services import Endpoints
+from tests import launching
 from tests.e2e.append_proxy import AppendProxy, Fail, Request
-from tests.e2e.clouds import ROOT
 from tests.e2e.proxies import HoldingProxy
 from tests.e2e.streams import StreamSite
 from tests.test_docs import rows
+from tests.waiting import wait_until
 from transforms.metrics import METRICS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -66,15 +65,6 @@ def names(found: Scrape) -> set[str]:
     }
 
 
-def until(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait for it, while the process runs."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
-
-
 def test_a_batch(local_cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
     Storage("local-project").client.create_bucket("bucket")
     text = "customer_id,email\nc1,c1@example.com\nc2,c2@example.com\nc1,c1@example.com\nc3,nobody\n"
@@ -82,17 +72,19 @@ def test_a_batch(local_cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
     port = free_port(0, ())
     with HoldingProxy(os.environ["BIGQUERY_EMULATOR_HOST"]) as proxy:
         proxy.hold(LAST_LINE, after=False)
-        process = subprocess.Popen(
+        process = launching.start(
             [
-                *(sys.executable, "launcher.py", "batch", "--runner=DirectRunner", f"--metrics_port={port}"),
+                "batch",
+                "--runner=DirectRunner",
+                f"--metrics_port={port}",
                 *("--project=local-project", "--location=US", f"--input={tmp_path}", "--max_dead_letter_ratio=1"),
                 *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters"),
             ],
-            cwd=ROOT, env={**os.environ, "BIGQUERY_EMULATOR_HOST": proxy.address},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            {**os.environ, "BIGQUERY_EMULATOR_HOST": proxy.address},
+            stderr_to_stdout=True,
+        )
         try:
-            until(proxy.held.is_set, process)
+            wait_until(proxy.held.is_set, process=process)
             found = scrape(port)
         finally:
             proxy.release()
@@ -126,9 +118,12 @@ def scraped_stream(directory: Path, endpoints: Endpoints) -> tuple[Scrape, dict[
     with AppendProxy(storage) as proxy, engines("PrismRunner") as options:
         proxy.on_append = once
         stream = StreamSite(
-            directory, endpoints, "metered", engines=options,
+            directory,
+            endpoints,
+            "metered",
+            engines=options,
             environment={"BIGQUERY_STORAGE_EMULATOR_HOST": f"127.0.0.1:{proxy.port}"},
-        )  # fmt: skip
+        )
         feed = stream.feed(partitions=1, dirty=0.1)
         feed.send(500)
         GroupOffsets(KafkaConfig(stream.servers), "metered").commit({"kafka://metered/0": 10})
@@ -146,7 +141,7 @@ def scraped_stream(directory: Path, endpoints: Endpoints) -> tuple[Scrape, dict[
             return read == 460 and found["shop_pipeline_lag_records",] == 0
 
         try:
-            until(caught_up, start.process)
+            wait_until(caught_up, process=start.process)
             found = scrape(port)
             start.process.send_signal(signal.SIGINT)
             summary = start.finish()
@@ -178,13 +173,14 @@ def test_a_stream_on_prism(kafka_cloud: tuple[Path, Endpoints]) -> None:
 
 
 @pytest.mark.parametrize("pipeline", ["batch", "stream"])
-def test_a_port_that_cannot_be_had(pipeline: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [pipeline, "--runner=PrismRunner"]
+def test_a_port_that_cannot_be_used(pipeline: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [pipeline, "--runner=PrismRunner", "--project=p"]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert launcher.main([*arguments, f"--metrics_port={port}"]) == 2
-    assert capsys.readouterr().err == f"error: --metrics_port: 127.0.0.1:{port} cannot be had: Address already in use\n"
+    message = f"error: --metrics_port: 127.0.0.1:{port} cannot be used: Address already in use\n"
+    assert capsys.readouterr().err == message
     assert launcher.main([*arguments, "--metrics_port=65536"]) == 2
-    assert capsys.readouterr().err == "error: --metrics_port is a number from 1 to 65535, not 65536\n"
+    assert capsys.readouterr().err == "error: --metrics_port must be a number from 1 to 65535, not 65536\n"
     assert launcher.main([*arguments, "--metrics_port=x"]) == 2
     assert "argument --metrics_port: invalid int value: 'x'" in capsys.readouterr().err

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,15 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from connectors.files.storage import Storage
+from connectors.kafka.config import KafkaConfig
 from local import services
-from tests.e2e.clouds import ROOT, Cloud
+from local.services import Endpoints
+from sample_data.dirty_stream import DirtyStream
+from sample_data.seed import STREAM_EVENTS, ensure_sample_events, ensure_sample_files
+from tests import launching
+from tests.e2e.clouds import Cloud
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -29,12 +36,9 @@ EVENTS = [
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """The launcher beside a Kafka of this module's own, GCS and BigQuery."""
-    directory = tmp_path_factory.mktemp("cloud")
-    services.up(directory, ("gcs", "bigquery", "kafka"))
-    yield Cloud(directory)
-    services.down(directory)
+def cloud(kafka_cloud: tuple[Path, Endpoints]) -> Cloud:
+    """The launcher on a cloud with Kafka."""
+    return Cloud(kafka_cloud[0])
 
 
 @pytest.fixture
@@ -63,16 +67,11 @@ def records(cloud: Cloud, topic: str) -> list[Any]:
 
 
 def wait_for_records(cloud: Cloud, topic: str) -> None:
-    """Until the topic is there and has some."""
+    """Wait until the topic exists and has records."""
     servers = services.status(cloud.directory).environment()["KAFKA_BOOTSTRAP_SERVERS"]
-    deadline = time.monotonic() + 60
     with KafkaAdminClient(bootstrap_servers=servers) as admin:
-        while topic not in admin.list_topics():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    while not records(cloud, topic):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        wait_until(lambda: topic in admin.list_topics(), 60)
+    wait_until(lambda: records(cloud, topic), 60)
 
 
 def test_records_arrive_as_they_stand_each_once_and_a_customers_in_order(cloud: Cloud, file: Path) -> None:
@@ -116,9 +115,9 @@ def test_limit_rate_and_loop(cloud: Cloud, file: Path) -> None:
 
 
 def test_an_interrupt_keeps_and_counts_what_was_sent(cloud: Cloud, file: Path) -> None:
-    command = [sys.executable, "launcher.py", "produce", "--local", f"--input={file}", "--topic=cut", "--create_topics"]
+    command = ["produce", "--local", f"--input={file}", "--topic=cut", "--create_topics"]
     command += ["--loop", "--rate=200", f"--local_dir={cloud.directory}"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    with launching.start(command) as process:
         wait_for_records(cloud, "cut")
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=30)[1]
@@ -126,6 +125,48 @@ def test_an_interrupt_keeps_and_counts_what_was_sent(cloud: Cloud, file: Path) -
     count = len(records(cloud, "cut"))
     assert count > 0
     assert said == f"interrupted; {count:,} records sent to cut\n"
+
+
+def test_sample_data_is_whole_or_not_there(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle leaves nothing: the next start would take a part of it for the whole."""
+    for name, value in services.status(cloud.directory).environment().items():
+        monkeypatch.setenv(name, value)
+    config = KafkaConfig(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+    said: list[str] = []
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    storage = Storage("local-project")
+    with monkeypatch.context() as context:
+        context.setattr(DirtyStream, "records", interrupted)
+        context.setattr(Storage, "write", interrupted_after(2, storage.write))
+        with pytest.raises(KeyboardInterrupt):
+            ensure_sample_events(config, "sample", said.append)
+        with pytest.raises(KeyboardInterrupt):
+            ensure_sample_files(storage, "gs://samples/raw", said.append)
+    assert said == []
+    assert list(storage.list("gs://samples/raw")) == []
+    ensure_sample_files(storage, "gs://samples/raw", said.append)
+    ensure_sample_events(config, "sample", said.append)
+    ensure_sample_files(storage, "gs://samples/raw", said.append)
+    ensure_sample_events(config, "sample", said.append)
+    assert [line.partition(": ")[0] for line in said] == ["no raw files in gs://samples/raw yet", "no topic sample yet"]
+    assert len(records(cloud, "sample")) >= STREAM_EVENTS
+    # No other file: the first command would say that it does not read it.
+    assert not [file.uri for file in storage.list("gs://samples/raw") if "manifest" in file.uri]
+
+
+def interrupted_after(times: int, write: Callable[[str, bytes], None]) -> Callable[[Storage, str, bytes], None]:
+    """A write of files that is interrupted after so many."""
+    left = count()
+
+    def some(storage: Storage, uri: str, data: bytes) -> None:
+        if next(left) >= times:
+            raise KeyboardInterrupt
+        write(uri, data)
+
+    return some
 
 
 def test_what_is_too_large_for_kafka_is_said(cloud: Cloud, tmp_path: Path) -> None:
@@ -145,7 +186,7 @@ def test_what_is_too_large_for_kafka_is_said(cloud: Cloud, tmp_path: Path) -> No
         ("events.json.gz", b"\x1f\x8b\x08\x00 broken", (), "the file cannot be read"),
         ("events.json", b"{}", ("--rate=0",), "--rate: 0: give a number above 0"),
         ("events.json", b"{}", ("--dirty=0.6",), "--dirty 0.6: give a share"),
-        ("events.json", b"{}", ("--kafka_config=/dev/null/none",), "--kafka_config /dev/null/none: it cannot be read"),
+        ("events.json", b"{}", ("--kafka_config=/dev/null/none",), "--kafka_config /dev/null/none: cannot be read"),
     ],
 )
 def test_misuse_is_one_line(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
 
-from connectors.leases import Heartbeat, Leases, leases_spec
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
+import launcher
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.specs import spec_of
+from connectors.files.storage import Storage
+from contracts.bookkeeping import LEASES
 from local.services import Endpoints
-from tests.e2e.clouds import ROOT
+from tests import launching
 from tests.e2e.proxies import ForbiddingProxy
 
 pytestmark = pytest.mark.e2e
@@ -34,18 +36,16 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refused(raw: Path, environment: dict[str, str], *arguments: str) -> str:
     """Run a batch that must be refused; what it said."""
-    done = subprocess.run(
+    done = launching.run(
         [
-            *(sys.executable, "launcher.py", "batch", "--runner=DirectRunner", "--project=local-project"),
+            "batch",
+            "--runner=DirectRunner",
+            "--project=local-project",
             *("--location=US", f"--input={raw}", "--processed=gs://bucket/processed"),
             *("--dead_letters=gs://bucket/dead_letters", *arguments),
         ],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        capture_output=True,
+        environment,
         timeout=120,
-        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -54,7 +54,7 @@ def refused(raw: Path, environment: dict[str, str], *arguments: str) -> str:
 
 def test_a_data_set_in_another_location(raw: Path, environment: dict[str, str]) -> None:
     Warehouse("local-project", "EU").ensure_dataset("far_away")
-    assert "data set far_away is in EU, not in US" in refused(raw, environment, "--dataset=far_away")
+    assert "dataset far_away is in EU, not in US" in refused(raw, environment, "--dataset=far_away")
 
 
 ACCOUNT = "etl@local-project.iam.gserviceaccount.com"
@@ -108,21 +108,46 @@ def test_no_credentials(named: str | None, raw: Path, environment: dict[str, str
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize("server", ["BIGQUERY", "STORAGE"])
+def test_a_service_that_does_not_answer_is_waited_for_and_another_try_may_help(
+    server: str,
+    raw: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("pipelines.runs.availability.PATIENCE_SECONDS", 1.0)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv(f"{server}_EMULATOR_HOST", f"http://{address}")
+    code = launcher.main(
+        [
+            *("batch", "--runner=DirectRunner", "--project=local-project", "--location=US", f"--input={raw}"),
+            *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters"),
+        ]
+    )
+    first, *_, last = capsys.readouterr().err.splitlines()
+    name = {"BIGQUERY": "BigQuery", "STORAGE": "Cloud Storage"}[server]
+    assert first == f"{name}: no answer from {address}: Connection refused; asking again for 1 s"
+    assert (code, last) == (5, f"error: no answer from {address}: Connection refused")
+
+
 def test_a_bucket_that_does_not_exist(raw: Path, environment: dict[str, str]) -> None:
     assert "there is no bucket nowhere" in refused(raw, environment, "--processed=gs://nowhere/processed")
 
 
 def test_a_name_that_would_break_out_of_its_quotes(raw: Path, environment: dict[str, str]) -> None:
-    assert "is no name of a data set" in refused(raw, environment, "--operations_dataset=x`; DROP TABLE y")
+    assert "is not a dataset name" in refused(raw, environment, "--operations_dataset=x`; DROP TABLE y")
 
 
 def test_a_table_that_another_run_is_writing(raw: Path, environment: dict[str, str]) -> None:
     warehouse = Warehouse("local-project", "US")
     warehouse.ensure_dataset("pipeline_operations")
-    warehouse.ensure_table(leases_spec("pipeline_operations"))
+    warehouse.ensure_table(spec_of(LEASES, "pipeline_operations"))
     leases = Leases(warehouse, "pipeline_operations")
     table = "ecommerce_data.customers"
-    assert leases.take(table, "other", "token") is None
+    assert leases.take([table], "other", "token") is None
     with Heartbeat(leases, [table], "token"):
         assert f"table {table} is being written by run other" in refused(raw, environment)
     assert leases.holders([table]) == []

@@ -1,4 +1,4 @@
-"""`launcher.py setup`: bucket, folders, data sets and tables, made once; or the statements that would make them."""
+"""`launcher.py setup`: bucket, folders, datasets and tables, made once; or the statements that would make them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 
 import pytest
 
-from connectors.bigquery_load import table_spec
-from connectors.operations_dataset import SPECS
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
-from contracts.odcs import shipped
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.specs import operations_specs
+from connectors.files.storage import Storage
+from connectors.sinks.destination import table_spec
+from contracts.odcs.tables import shipped
 from tests.e2e.clouds import Cloud
 from tests.e2e.proxies import RecordingProxy
 
 pytestmark = pytest.mark.e2e
 PLACE = ("--project=local-project", "--location=US")
-OPERATIONS = ["dead_letters", "leases", "ledger", "ledger_current", "write_streams"]
+OPERATIONS = ["dead_letters", "heartbeats", "leases", "ledger", "ledger_current", "write_streams"]
 
 
 def data_sets(warehouse: Warehouse) -> dict[str, list[str]]:
-    """The tables of each data set."""
+    """The tables of each dataset."""
     names = [dataset.dataset_id for dataset in warehouse.client.list_datasets()]
     return {name: sorted(warehouse.tables(name, "")) for name in names}
 
@@ -42,7 +42,7 @@ def test_a_bucket_that_does_not_exist_is_not_made_unasked(cloud: Cloud, warehous
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--bucket=gs://b"], "--project, --location missing"),
+        (["--bucket=gs://b"], "--project, --location are missing"),
         (PLACE, "--bucket is missing: gs://BUCKET"),
         (["--bucket=b", *PLACE], "--bucket is missing: gs://BUCKET"),
     ],
@@ -93,7 +93,7 @@ def test_a_dry_run_prints_what_bigquery_accepts_and_does_nothing(cloud: Cloud, w
     made = data_sets(warehouse)
     assert made["dry_operations"] == OPERATIONS
     assert made["dry"] == sorted(shipped())
-    specs = [table_spec(table, "dry") for table in shipped().values()] + [spec("dry_operations") for spec in SPECS]
+    specs = [table_spec(table, "dry") for table in shipped().values()] + operations_specs("dry_operations")
     for spec in specs:
         # Of a statement the emulator forgets PARTITION BY and CLUSTER BY, and takes JSON for STRING.
         table = warehouse.existing(spec.dataset, spec.name)

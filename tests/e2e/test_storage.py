@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.storage import FileChanged, Storage, join
+from connectors.files.storage import FileChanged, Storage, join
 from tests.e2e.clouds import Cloud
 
 pytestmark = pytest.mark.e2e
@@ -31,8 +31,10 @@ def test_what_is_written_is_listed_and_read(storage: Storage, folder: str) -> No
     for name in ("b.csv", "a/c.json", "a/empty"):
         storage.write(join(folder, name), name.encode() if name != "a/empty" else b"")
     assert [(file.uri, file.size) for file in storage.list(folder)] == [
-        (join(folder, "a/c.json"), 8), (join(folder, "a/empty"), 0), (join(folder, "b.csv"), 5)
-    ]  # fmt: skip
+        (join(folder, "a/c.json"), 8),
+        (join(folder, "a/empty"), 0),
+        (join(folder, "b.csv"), 5),
+    ]
     for file in storage.list(folder):
         with storage.open(file.uri, file.generation) as stream:
             assert len(stream.read()) == file.size

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from connectors.group_offsets import GroupOffsets
-from connectors.kafka_config import KafkaConfig
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.group_offsets import GroupOffsets
 from local import services
 from local.services import Endpoints
-from tests.e2e.clouds import ROOT
+from tests import launching
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -42,10 +41,7 @@ def lag(stream: StreamSite) -> int:
 
 def launcher(kafka_cloud: tuple[Path, Endpoints], arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Another command of the launcher, on the same cloud."""
-    return subprocess.run(
-        [sys.executable, "launcher.py", *arguments], cwd=ROOT, env={**os.environ, **kafka_cloud[1].environment()},
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    return launching.run([*arguments], {**os.environ, **kafka_cloud[1].environment()}, timeout=180)
 
 
 def test_every_event_once(kafka_cloud: tuple[Path, Endpoints]) -> None:
@@ -84,23 +80,25 @@ def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> Non
 
 
 def test_killed_ten_times_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
-    killed_while_events_flow(site(kafka_cloud, "killed"), 50_000, 10)
+    killed_while_events_flow(site(kafka_cloud, "killed", expansion=()), 50_000, 10)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
 def test_killed_fifty_times_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
-    killed_while_events_flow(site(kafka_cloud, "soaked"), 500_000, 50)
+    killed_while_events_flow(site(kafka_cloud, "soaked", expansion=()), 500_000, 50)
 
 
 def test_a_signal_stops_it_cleanly(kafka_cloud: tuple[Path, Endpoints]) -> None:
-    stream = site(kafka_cloud, "stopped")
+    stream = site(kafka_cloud, "stopped", expansion=())
     feed = stream.feed()
     feed.send(2_000)
     start = stream.start()
     stream.written_by(start)
     start.process.send_signal(signal.SIGTERM)
     first = start.finish(60)
+    for said in ("stopping; Ctrl-C again ends at once", "writing what is in flight, at most 30 s; Ctrl-C again ends"):
+        assert said in start.said
     read = first["tables"]["user_events_streaming"]["read"]
     assert (first["state"], read + lag(stream)) == ("done", feed.sent)
     feed.send(1_000)

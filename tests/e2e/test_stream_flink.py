@@ -39,7 +39,7 @@ def test_flink_and_prism_make_the_same_of_a_topic(kafka_cloud: tuple[Path, Endpo
 
 
 def test_flink_killed_and_stopped_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
-    stream = StreamSite(*kafka_cloud, "flow", runner="FlinkRunner")
+    stream = StreamSite(*kafka_cloud, "flow", runner="FlinkRunner", expansion=())
     feed = stream.feed()
     with feed.sending(30_000):
         feed.rate = 300

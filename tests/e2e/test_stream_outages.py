@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,9 +15,9 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from connectors.group_offsets import GroupOffsets
-from connectors.kafka_config import KafkaConfig
-from connectors.kafka_source import uri
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.group_offsets import GroupOffsets
+from connectors.kafka.partitions import uri
 from local.engines import engines
 from local.services import Endpoints
 from tests.e2e.append_proxy import AppendProxy, Fail, Request
@@ -54,10 +55,16 @@ class Outage:
 
 def send_refused(feed: Feed) -> bytes:
     """Send the one record that is clean and that the warehouse refuses; its value."""
-    value = json.dumps({
-        "event_id": REFUSED, "customer_id": "c1", "event_type": "page_view",
-        "event_timestamp": "2026-03-01T12:34:56.789Z", "page_url": "https://shop.example/p/1",
-    }, indent=1).encode()  # fmt: skip
+    value = json.dumps(
+        {
+            "event_id": REFUSED,
+            "customer_id": "c1",
+            "event_type": "page_view",
+            "event_timestamp": "2026-03-01T12:34:56.789Z",
+            "page_url": "https://shop.example/p/1",
+        },
+        indent=1,
+    ).encode()
     producer = KafkaProducer(bootstrap_servers=feed.servers, acks="all")
     try:
         sent = producer.send(
@@ -104,6 +111,9 @@ def test_bigquery_fails_for_half_a_minute_and_refuses_a_row(kafka_cloud: tuple[P
         summary = start.finish()
     stream.check(feed)
     assert summary["state"] == "done"
+    refusals = re.findall(r"BigQuery refuses (the appends to [\w.]+|GET \S+|POST \S+) \((\d+) tries in (\d+) s\): ", start.said)
+    assert {what.startswith("the appends") for what, _, _ in refusals} == {True, False}
+    assert min(int(seconds) for _, _, seconds in refusals) < 10
     assert min(outage.failed[True], outage.failed[False], *rest.failed.values()) > 0
     (letter,) = stream.rows("SELECT * FROM {operations}.dead_letters WHERE error_code = 'warehouse_rejected'")
     assert letter["raw"] == value

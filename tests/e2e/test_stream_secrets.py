@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineO
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.utils.subprocess_server import JavaJarServer
 
-from connectors.kafka_config import KafkaConfig, java_consumer
+from connectors.kafka.config import KafkaConfig, java_consumer
 from local.engines import engines
 from local.services import Endpoints
 from tests.brokers import LOGIN, sasl_broker
@@ -107,14 +107,17 @@ def test_a_password_is_nowhere(
         reference, variables, arguments = f"file:{folders.given}/password", {}, []
         (folders.given / "password").write_text(planted.password)
     site = StreamSite(
-        *local_cloud, f"secrets_{runner.lower()}", runner=runner,
+        *local_cloud,
+        f"secrets_{runner.lower()}",
+        runner=runner,
         launcher=("-m", "tests.e2e.loud_launcher", str(folders.kept)),
         arguments=(
             f"--bootstrap_servers={planted.servers}",
-            f"--kafka_config={folders.properties(planted, reference)}", *arguments,
+            f"--kafka_config={folders.properties(planted, reference)}",
+            *arguments,
         ),
         environment={MARK: runner, **folders.environment(), **variables},
-    )  # fmt: skip
+    )
     feed = Feed(planted.open_servers, site.topic)
     feed.send(500)
     searched = (folders.kept, folders.temporary, local_cloud[0])
@@ -232,7 +235,7 @@ def jobs(port: int) -> dict[str, bytes]:
 
 
 def tables(site: StreamSite) -> dict[str, bytes]:
-    """Every table of the site's data sets, as text."""
+    """Every table of the site's datasets, as text."""
     found = {}
     for dataset in (site.name, f"{site.name}_operations"):
         for row in site.rows(f"SELECT table_name FROM {dataset}.INFORMATION_SCHEMA.TABLES"):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -21,17 +19,18 @@ from pathlib import Path
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from connectors.group_offsets import GroupOffsets
-from connectors.kafka_config import KafkaConfig
-from connectors.ledger_table import LedgerTable
-from connectors.storage import Storage
-from connectors.warehouse import Warehouse
-from contracts.odcs import shipped
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.ledger import LedgerTable
+from connectors.files.storage import Storage
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.group_offsets import GroupOffsets
+from contracts.odcs.tables import shipped
 from local.engines import engines
 from local.services import Endpoints
-from pipelines.jobs import stream_version, version_as_label
+from pipelines.engines.naming import stream_version, version_as_label
+from tests import launching
 from tests.brokers import LOGIN, sasl_broker
-from tests.e2e.clouds import ROOT, cloud_in
+from tests.e2e.clouds import ROOT
 from tests.e2e.graphs import Graph, Prism, image_of, prism
 from tests.e2e.streams import Feed, StreamSite
 from tests.planted import found_in
@@ -71,28 +70,25 @@ class Templates:
 
     def launch(self, *arguments: str) -> str:
         """What the launcher said."""
-        done = subprocess.run(
+        done = launching.run(
             [
-                *(sys.executable, "launcher.py", *arguments, "--runner=DataflowRunner", "--project=local-project"),
+                *arguments,
+                "--runner=DataflowRunner",
+                "--project=local-project",
                 *("--location=US", "--region=europe-west1", f"--temp_location={BUCKET}/tmp"),
             ],
-            cwd=ROOT, text=True, capture_output=True, timeout=240, check=False,
-            env={**os.environ, **self.environment},
-        )  # fmt: skip
+            {**os.environ, **self.environment},
+            timeout=240,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+def templates(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
     """Servers on this machine, a topic with events, and raw files."""
-    directory = tmp_path_factory.mktemp("cloud")
-    with (
-        cloud_in(directory) as endpoints,
-        sasl_broker(tmp_path_factory.mktemp("kafka"), USER, PASSWORD) as ports,
-        engines("DataflowRunner") as options,
-    ):
+    with sasl_broker(tmp_path_factory.mktemp("kafka"), USER, PASSWORD) as ports, engines("DataflowRunner") as options:
         storage = Storage("local-project")
         storage.client.create_bucket("shop-jobs")
         lines = [f"c{number},c{number}@example.com" for number in range(50)]
@@ -100,16 +96,20 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
         storage.write(f"{BUCKET}/raw/customers.csv", customers.encode())
         feed = Feed(f"127.0.0.1:{ports['broker']}", "user-events")
         feed.send(EVENTS)
-        yield Templates(tmp_path_factory.mktemp("given"), endpoints, f"127.0.0.1:{ports['sasl']}", feed, options)
+        yield Templates(tmp_path_factory.mktemp("given"), local_cloud[1], f"127.0.0.1:{ports['sasl']}", feed, options)
 
 
 @pytest.fixture(scope="module")
 def stream(templates: Templates) -> Graph:
     """A stream's graph."""
     said = templates.stream(
-        f"--template_location={STREAM}", "--setup_file=setup.py", "--experiments=own", "--group_id=written",
-        "--dataset=written", "--operations_dataset=written_operations",
-    )  # fmt: skip
+        f"--template_location={STREAM}",
+        "--setup_file=setup.py",
+        "--experiments=own",
+        "--group_id=written",
+        "--dataset=written",
+        "--operations_dataset=written_operations",
+    )
     assert f"wrote {STREAM} (run stream-" in said
     return Graph.at(STREAM)
 
@@ -151,7 +151,7 @@ def holds_the_code(graph: Graph) -> bool:
     (code,) = (data for uri, data in staged(graph).items() if uri.endswith("/workflow.tar.gz"))
     with tarfile.open(fileobj=io.BytesIO(code)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    return {"connectors/bigquery_append.py", "contracts/user_events.odcs.yaml"} <= names
+    return {"connectors/sinks/append.py", "contracts/user_events.odcs.yaml"} <= names
 
 
 def names_nothing_of_here(graph: Graph, location: str, templates: Templates) -> bool:
@@ -200,7 +200,8 @@ def test_a_batch(batch: Graph, templates: Templates) -> None:
     assert batch.job["type"] == "JOB_TYPE_BATCH"
     assert batch.job["labels"] == {"pipeline_version": version_as_label()}
     # The gate is in the graph, and everything that is loaded has been through it.
-    names = ["Balance", "Record balance", "Load staging", "Merge", "Close"]
+    loading = [f"Load tables/{name}" for name in ("Record balance", "Load staging", "Merge", "Close")]
+    names = ["Balance ledger/Balance", *loading]
     for before, after in pairwise(names):
         made, needs = step(batch, before).outputs.values(), step(batch, after).inputs.values()
         assert set(needs) <= downstream(batch.pipeline, set(made)), (before, after)

@@ -40,7 +40,8 @@ def test_a_batch_draws_its_progress(cloud: Cloud, tmp_path: Path) -> None:
     size = (tmp_path / "customers.csv").stat().st_size
     assert re.search(rf"reading +━+ +0/{size} bytes +0 records +0 dead letters +0 s", text)
     assert re.search(rf"loading +━+ +{size}/{size} bytes +10 records +1 dead letters +\d+ s", text)
-    assert re.search(r"│ customers +│ +10 │ +9 │ +0 │ +1 │ missing_required 1 +│", text)
+    assert re.search(r"\ncustomers +10 +9 +0 +1\r?\n", text)
+    assert re.search(r"\ncustomers +missing_required +1\r?\n", text)
 
 
 def _read(screen: int) -> bytes:

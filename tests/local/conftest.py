@@ -27,7 +27,7 @@ def client(cloud: Endpoints) -> bigquery.Client:
 
 @pytest.fixture
 def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> str:
-    """A data set of the test's own."""
+    """A dataset of the test's own."""
     name: str = request.node.name.split("[")[0]
     client.create_dataset(name)
     return name

@@ -8,15 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local.engines import EXPANSION_SERVICE, engines, guarded
-from local.jars import pathing_jar
 from local.processes import free_port, start_time
+from local.programs.jars import pathing_jar
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = """
@@ -56,14 +56,6 @@ def launcher(program: Path) -> Iterator[tuple[subprocess.Popen[str], int, int, P
         os.kill(int(child), signal.SIGKILL)
         process.kill()
     shutil.rmtree(folder, ignore_errors=True)  # a launcher that is killed after its program leaves it
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Fail if it does not become true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def watchers_of(folder: Path) -> list[str]:
@@ -162,6 +154,7 @@ def test_flink_gets_its_jar_and_its_java() -> None:
     with engines("FlinkRunner") as options:
         given = dict(option.removeprefix("--").split("=", 1) for option in options)
         assert given["environment_type"] == "LOOPBACK"
+        assert "rest.bind-address: 127.0.0.1\n" in Path(given["flink_conf_dir"], "config.yaml").read_text()
         command = [given["job_server_java_launcher"], "-jar", given["flink_job_server_jar"], "--help"]
         shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert "--flink-master" in shown.stdout + shown.stderr

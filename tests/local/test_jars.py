@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,20 +17,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local import jars, maven
 from local.processes import ServiceFailed
+from local.programs import jars, maven
+from local.programs.jars import pathing_jar
+from local.programs.loopback_class import CLASS, on_loopback
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("flink", "kafka", "kafka-io")
-FETCH = "import sys; from local.jars import *; print(pathing_jar(sys.argv[1]))"
+FETCH = "import sys; from local.programs.jars import *; print(pathing_jar(sys.argv[1]))"
 JAR = "org.example:a-jar:1.0"
 BYTES = b"PK" + bytes(range(256)) * 4096
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_lock_file_is_its_programs(name: str) -> None:
-    program = (ROOT / "local" / f"{name}.toml").read_bytes()
-    lock = tomllib.loads((ROOT / "local" / f"{name}.lock.toml").read_text())
+    program = (ROOT / "local" / "programs" / f"{name}.toml").read_bytes()
+    lock = tomllib.loads((ROOT / "local" / "programs" / f"{name}.lock.toml").read_text())
     assert lock["toml"] == hashlib.sha256(program).hexdigest(), "make lock"
     assert set(tomllib.loads(program.decode())["dependencies"]["coordinates"]) <= lock["sha256"].keys()
     projects = [coordinate.rsplit(":", 1)[0] for coordinate in lock["sha256"] if coordinate.count(":") == 2]
@@ -40,7 +43,7 @@ def test_every_lock_file_is_its_programs(name: str) -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
 def test_a_pathing_jar_says_what_it_stands_for(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     jar = tmp_path_factory.mktemp("jar") / "all.jar"
-    parts = [Path("/maven", name.replace("/", "_")) for name in names]
+    parts = [Path("/maven", name.replace("/", "_")) for name in names if not name.endswith(".jar")]
     jars._write(jar, "org.example.Main", parts)
     assert jars.class_path(jar) == parts
     assert all(len(line) <= 72 for line in jars.manifest(jar).splitlines())
@@ -100,7 +103,7 @@ def test_a_download_that_is_cut_off_leaves_nothing(repository: tuple[type[Reposi
 
 def test_a_file_that_is_not_the_locked_one_is_refused(repository: tuple[type[Repository], str], tmp_path: Path) -> None:
     with pytest.raises(
-        ServiceFailed, match=r"^org\.example:a-jar:.* the repository has another file than .*lock\.toml says: "
+        ServiceFailed, match=r"^org\.example:a-jar:.* the file in the repository is not the one in .*lock\.toml: "
     ):
         fetch(repository[1], tmp_path, sha256="00" * 32)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
@@ -138,4 +141,22 @@ def test_no_network_is_one_line(tmp_path: Path) -> None:
     failed = process(tmp_path, network=False)
     _, said = failed.communicate(timeout=100)
     assert failed.returncode == 1
-    assert "local.processes.ServiceFailed: Kafka: its jars are fetched once, and https://" in said
+    assert "local.processes.ServiceFailed: Kafka: its jars must be fetched once, and https://" in said
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_class_is_not_changed(content: bytes) -> None:
+    with pytest.raises(ValueError, match="no Java class"):
+        on_loopback(content)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", ["flink", "kafka-io"])
+def test_a_class_that_is_changed_stands_before_its_own(name: str) -> None:
+    jar = pathing_jar(name)
+    with zipfile.ZipFile(jar) as archive:
+        found = {one: archive.read(one) for one in archive.namelist() if one.endswith(CLASS)}
+    assert any("org/apache/beam/vendor/grpc" in one for one in found)
+    for content in found.values():
+        with pytest.raises(ValueError, match="0 of its methods"):  # there is nothing left to change
+            on_loopback(content)

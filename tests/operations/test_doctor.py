@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import Misuse
+from contracts.errors import UsageError
 from operations.doctor.findings import Check, Finding, Mark, examine
 from operations.doctor.machine import check_disk, check_python
 
@@ -21,16 +21,21 @@ def raising(error: Exception) -> Iterator[Finding]:
 
 
 def test_what_one_check_raises_hides_nothing() -> None:
-    found = examine([
-        Check("defect", lambda: raising(ValueError("of\nours")), "tell us"),
-        Check("misuse", lambda: raising(Misuse("a mistake")), "mend it"),
-        Check("fine", lambda: [Finding("fine", Mark.OK, "well")]),
-    ])  # fmt: skip
+    found = examine(
+        [
+            Check("defect", lambda: raising(ValueError("of\nours")), "tell us"),
+            Check("misuse", lambda: raising(UsageError("a mistake")), "fix it"),
+            Check("fine", lambda: [Finding("fine", Mark.OK, "well")]),
+        ]
+    )
     first = Finding("first", Mark.OK, "there")
     assert found == [
-        first, Finding("defect", Mark.WRONG, "ValueError: of ours", "tell us"),
-        first, Finding("misuse", Mark.WRONG, "a mistake", "mend it"), Finding("fine", Mark.OK, "well"),
-    ]  # fmt: skip
+        first,
+        Finding("defect", Mark.WRONG, "ValueError: of ours", "tell us"),
+        first,
+        Finding("misuse", Mark.WRONG, "a mistake", "fix it"),
+        Finding("fine", Mark.OK, "well"),
+    ]
 
 
 def test_a_check_that_does_not_end_is_told_of_with_what_it_had_found() -> None:
@@ -47,9 +52,10 @@ def test_a_check_that_does_not_end_is_told_of_with_what_it_had_found() -> None:
     assert time.monotonic() - began < 5
     never.set()
     assert found == [
-        Finding("half", Mark.OK, "done"), Finding("slow", Mark.WRONG, "no answer within 0.3 s", "wait longer"),
+        Finding("half", Mark.OK, "done"),
+        Finding("slow", Mark.WRONG, "no answer within 0.3 s", "wait longer"),
         Finding("fine", Mark.OK, "well"),
-    ]  # fmt: skip
+    ]
 
 
 def test_this_python_fits() -> None:
@@ -58,25 +64,31 @@ def test_this_python_fits() -> None:
     assert "packages that fit" in found.says
 
 
-@pytest.mark.parametrize("version", ["3.10.13", "3.13.0"])
+@pytest.mark.parametrize("version", ["3.10.13", "3.15.0"])
 def test_a_python_that_does_not_fit(version: str) -> None:
     (found,) = check_python((), version)
     assert (found.mark, found.about) == (Mark.WRONG, "python")
     assert f"Python {version}" in found.says
     assert "3.11" in found.says
-    assert "make install" in found.mend
+    assert "make install" in found.fix
 
 
 def test_packages_that_do_not_fit() -> None:
     wanted = [
-        "polars>=999", "no-such-package>=1", "pyarrow", "other-package; extra == 'local'", "third; extra == 'dev'"
-    ]  # fmt: skip
+        "polars>=999",
+        "no-such-package>=1",
+        "pyarrow",
+        "other-package; extra == 'local'",
+        "third; extra == 'dev'",
+    ]
     found = list(check_python(("local",), None, wanted))
     assert [(one.about, one.mark) for one in found] == [
-        ("package polars", Mark.WRONG), ("package no-such-package", Mark.WRONG), ("package other-package", Mark.WRONG)
-    ]  # fmt: skip
+        ("package polars", Mark.WRONG),
+        ("package no-such-package", Mark.WRONG),
+        ("package other-package", Mark.WRONG),
+    ]
     assert found[0].says.endswith("is installed, the project needs >=999")
-    assert "python -m pip install 'polars>=999'" in found[0].mend
+    assert "python -m pip install 'polars>=999'" in found[0].fix
     assert found[1].says == "it is not installed, the project needs >=1"
 
 
@@ -87,5 +99,5 @@ def test_room_on_the_disk(tmp_path: Path, least: int, enough: int, mark: Mark) -
     (found,) = check_disk({"data": tmp_path / "not" / "there" / "yet"}, least, enough)
     assert found.mark is mark
     assert found.says.endswith(f"GB free at {tmp_path}/not/there/yet (data)")
-    assert bool(found.mend) == (mark is not Mark.OK)
+    assert bool(found.fix) == (mark is not Mark.OK)
     assert not (tmp_path / "not").exists()

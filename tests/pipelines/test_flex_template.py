@@ -11,24 +11,19 @@ import pytest
 from google.cloud import dataflow_v1beta3 as dataflow
 from google.protobuf import json_format
 
-from contracts.errors import Misuse
-from contracts.odcs import shipped
+from contracts.errors import UsageError
+from contracts.odcs.tables import shipped
 from pipelines.flex_template import LEFT_OUT, metadata
-from pipelines.options import OperationsOptions, PipelineArguments, StreamOptions, beam_arguments, check_known
-from pipelines.preflight import check_names
-from pipelines.stream_preflight import topics_of
+from pipelines.runs.command_line import CommandLine, PipelineArguments, pipeline_parser
+from pipelines.runs.options import OperationsOptions, StreamOptions
+from pipelines.runs.settings import check_names
+from pipelines.stream.preflight import topics_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 def parameters(pipeline: str) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in metadata(pipeline)["parameters"]}
-
-
-def every_option() -> PipelineArguments:
-    parser = PipelineArguments(conflict_handler="resolve", allow_abbrev=False)
-    beam_arguments(parser)
-    return parser
+    return {parameter["name"]: parameter for parameter in metadata(pipeline)["parameters"]}
 
 
 @pytest.mark.parametrize("pipeline", ["batch", "stream"])
@@ -48,7 +43,7 @@ def test_every_parameter_is_an_option_and_every_option_a_parameter(pipeline: str
     assert names - set(found) == names & set(LEFT_OUT)
     assert not set(found) & set(LEFT_OUT)
     assert all(LEFT_OUT.values())
-    assert {f"--{name}" for name in found} <= set(every_option()._option_string_actions)
+    assert {f"--{name}" for name in found} <= set(pipeline_parser()._option_string_actions)
     assert all(one["helpText"] for one in found.values())
 
 
@@ -62,13 +57,10 @@ def test_a_switch_takes_the_values_that_a_template_passes(name: str, value: str,
     argv = [f"--{name}={value}", "--runner=DataflowRunner"]
     assert bool(re.fullmatch(regex, value)) == (meant is not None)
     if meant is None:
-        with pytest.raises(Misuse, match="true or false"):
-            check_known(argv, every_option())
+        with pytest.raises(UsageError, match="true or false"):
+            CommandLine.parse(argv)
     else:
-        check_known(argv, every_option())
-        assert getattr(StreamOptions(argv).view_as(OperationsOptions), name, None) is meant or getattr(
-            StreamOptions(argv), name, None
-        ) is meant  # fmt: skip
+        assert CommandLine.parse(argv).value(name) is meant
 
 
 @pytest.mark.parametrize(
@@ -85,12 +77,12 @@ def test_a_switch_takes_the_values_that_a_template_passes(name: str, value: str,
     ],
 )
 def test_a_regex_takes_what_preflight_takes(name: str, value: str) -> None:
-    """Of the empty run id and data set both sides are silent: they are as if they were left out."""
+    """Of the empty run id and dataset both sides are silent: they are as if they were left out."""
     (regex,) = parameters("batch")[name]["regexes"]
     try:
         check_names(OperationsOptions([f"--{name}={value}"]))
         fits = bool(value)
-    except Misuse:
+    except UsageError:
         fits = False
     assert bool(re.fullmatch(regex, value)) == fits
 
@@ -103,7 +95,7 @@ def test_topics_are_taken_as_the_regex_takes_them(value: str) -> None:
     (regex,) = parameters("stream")["topic"]["regexes"]
     try:
         fits = bool(topics_of([value], shipped()))
-    except Misuse:
+    except UsageError:
         fits = False
     assert bool(re.fullmatch(regex, value)) == fits
 

@@ -15,21 +15,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.files import FileRange, InputFile, belonging, blocks_of, read_blocks
-from connectors.storage import Storage
-from contracts.decode import Decoder
-from contracts.odcs import shipped
+from connectors.files.names import InputFile, belonging
+from connectors.files.storage import Storage
+from connectors.sources.files import FileRange, blocks_of, read_blocks
+from contracts.decoding.decoder import Decoder
+from contracts.odcs.tables import shipped
 from contracts.refusal import Refusal
 from contracts.table import Table
-from operations.generate import generate
 from pipelines.replay import decode_again
+from sample_data.generate import generate
 from transforms.dead_letters import dead_letters
 from transforms.run import Run
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()
 LIMIT = 10_000_000
-RUN = Run("r", "token", "batch", NOW, "p", "US", "ops", "processed", "dead", LIMIT, 0.5, False)
+RUN = Run(
+    run_id="r",
+    token="token",
+    pipeline="batch",
+    started_at=NOW,
+    project="p",
+    location="US",
+    operations_dataset="ops",
+    processed="processed",
+    dead_letters="dead",
+    max_record_bytes=LIMIT,
+    max_dead_letter_ratio=0.5,
+    keep_duplicates=False,
+)
 
 
 def letters(table: Table, source: str, refusals: list[Refusal]) -> Iterator[dict[str, object]]:
@@ -47,6 +61,7 @@ def assert_the_same_again(table: Table, source: str, refusals: list[Refusal], li
         assert again.field == letter["field"]
 
 
+@pytest.mark.slow
 def test_every_dead_letter_of_a_dirty_run(tmp_path: Path) -> None:
     def write(name: str, data: bytes) -> None:
         path = tmp_path / name
@@ -55,7 +70,7 @@ def test_every_dead_letter_of_a_dirty_run(tmp_path: Path) -> None:
 
     generate(write=write, customers=60, products=60, transactions=100, events=100, dirty=0.3, seed=3)
     storage, tables = Storage(), shipped()
-    files, _ = belonging(storage.list(str(tmp_path)), str(tmp_path), tables)
+    files = belonging(storage.scan(str(tmp_path)), str(tmp_path), tables).files
     codes: Counter[str] = Counter()
     for file in files:
         table = tables[file.table]

@@ -7,8 +7,8 @@ import polars as pl
 from apache_beam.coders.typecoders import registry
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
-from contracts.csv_rows import parse_header
-from contracts.decode import Block, Format
+from contracts.decoding.csv_rows import parse_header
+from contracts.decoding.decoder import Block, Format
 from contracts.refusal import ErrorCode, Refusal
 from contracts.table import CsvDialect
 from transforms.coders import BlockCoder, FrameCoder, TableBlock, TableRows, as_ipc, from_ipc
@@ -18,11 +18,15 @@ def test_a_block_comes_out_as_it_went_in() -> None:
     refusal = Refusal(9, b"\xff", ErrorCode.INVALID_ENCODING, "no", attributes={"format": "csv"})
     header = parse_header(b"id,x", CsvDialect())
     block = Block("s", Format.CSV, [b"1,2", b"\x00"], np.array([5, 9]), header, (refusal,))
-    found = BlockCoder().decode(BlockCoder().encode(block))
-    assert found.positions.tolist() == [5, 9]
-    assert (found.source, found.format, found.records, found.header, found.refusals) == (
-        block.source, block.format, block.records, block.header, block.refusals
-    )  # fmt: skip
+    result = BlockCoder().decode(BlockCoder().encode(block))
+    assert result.positions.tolist() == [5, 9]
+    assert (result.source, result.format, result.records, result.header, result.refusals) == (
+        block.source,
+        block.format,
+        block.records,
+        block.header,
+        block.refusals,
+    )
     assert BlockCoder().estimate_size(block) == 4
 
 

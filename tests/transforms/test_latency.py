@@ -17,10 +17,10 @@ LATENCIES = st.lists(st.integers(1, 10**9), min_size=1)
 @given(LATENCIES, st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))
 def test_a_quantile_is_at_most_a_class_too_high(latencies: list[int], share: float) -> None:
     exact = sorted(latencies)[math.ceil(share * len(latencies)) - 1]
-    found = quantile(count_latencies(np.array(latencies)), share)
-    assert found is not None
-    assert exact <= found * (1 + 1e-12)
-    assert found <= exact * 2 ** (1 / 8) * (1 + 1e-12)
+    result = quantile(count_latencies(np.array(latencies)), share)
+    assert result is not None
+    assert exact <= result * (1 + 1e-12)
+    assert result <= exact * 2 ** (1 / 8) * (1 + 1e-12)
 
 
 @given(LATENCIES, LATENCIES)

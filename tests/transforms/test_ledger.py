@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.ledger import Count, Door, LetterFile, Shard, Source, State, balance
+from transforms.ledger import Count, DeadLetterFile, Door, Shard, Source, State, balance
 
-Items = list[Source | Count | Shard | LetterFile]
+Items = list[Source | Count | Shard | DeadLetterFile]
 
 
 def run(read: int = 10, staged: int = 6, duplicate: int = 3, dead: int = 1) -> Items:
@@ -15,18 +15,18 @@ def run(read: int = 10, staged: int = 6, duplicate: int = 3, dead: int = 1) -> I
         Count("t", "a", Door.READ, read),
         Shard("t", "t.parquet", (("a", staged),)),
         Count("t", "a", Door.DUPLICATE, duplicate),
-        LetterFile("l.parquet", (("t", "a", "wrong_type", dead),)),
+        DeadLetterFile("l.parquet", (("t", "a", "wrong_type", dead),)),
     ]
 
 
-def test_a_ledger_that_holds() -> None:
-    found = balance(run(), 1.0)
-    assert found.state is None
-    line = found.counts["t"]["a"]
-    assert (line.read, line.staged, line.duplicate, line.dead_letter) == (10, 6, 3, 1)
+def test_a_ledger_that_balances() -> None:
+    result = balance(run(), 1.0)
+    assert result.state is None
+    line = result.counts["t"]["a"]
+    assert (line.read, line.written, line.duplicate, line.dead_letter) == (10, 6, 3, 1)
     assert line.dead_letter_by_code == {"wrong_type": 1}
     assert (line.generation, line.size) == (7, 1000)
-    assert [shard.uri for shard in found.shards["t"]] == ["t.parquet"]
+    assert [shard.uri for shard in result.shards["t"]] == ["t.parquet"]
 
 
 def test_the_order_of_the_items_does_not_matter() -> None:
@@ -35,37 +35,37 @@ def test_the_order_of_the_items_does_not_matter() -> None:
 
 @pytest.mark.parametrize(("staged", "difference"), [(5, 1), (7, -1)])
 def test_a_row_lost_or_doubled_breaks_it(staged: int, difference: int) -> None:
-    found = balance(run(staged=staged), 1.0)
-    assert found.state is State.LEDGER_BROKEN
-    assert found.broken == (("t", "a", difference),)
-    assert f"t a: {difference:+d} records" in found.explain()
+    result = balance(run(staged=staged), 1.0)
+    assert result.state is State.LEDGER_BROKEN
+    assert result.broken == (("t", "a", difference),)
+    assert f"t a: {difference:+d} records" in result.explain()
 
 
 def test_what_is_lost_in_one_source_is_not_made_up_by_another() -> None:
     other: Items = [Count("t", "b", Door.READ, 1), Shard("t", "u.parquet", (("b", 2),))]
-    found = balance([*run(staged=5), *other], 1.0)
-    assert found.broken == (("t", "a", 1), ("t", "b", -1))
+    result = balance([*run(staged=5), *other], 1.0)
+    assert result.broken == (("t", "a", 1), ("t", "b", -1))
 
 
 def test_a_source_without_records_is_a_line_of_zeros() -> None:
-    found = balance([Source("t", "empty", 1, 0)], 0.2)
-    assert found.state is None
-    assert found.counts["t"]["empty"].read == 0
+    result = balance([Source("t", "empty", 1, 0)], 0.2)
+    assert result.state is None
+    assert result.counts["t"]["empty"].read == 0
 
 
 def test_copies_of_duplicates_are_no_dead_letters() -> None:
-    found = balance([*run(), LetterFile("d.parquet", (("t", "a", "duplicate", 3),))], 1.0)
-    assert found.state is None
-    assert found.counts["t"]["a"].dead_letter == 1
+    result = balance([*run(), DeadLetterFile("d.parquet", (("t", "a", "duplicate", 3),))], 1.0)
+    assert result.state is None
+    assert result.counts["t"]["a"].dead_letter == 1
 
 
 @pytest.mark.parametrize(
     ("read", "dead", "exceeded"), [(99, 99, False), (100, 20, False), (100, 21, True), (100, 100, True)]
 )
-def test_the_ratio_is_judged_from_100_records_on(read: int, dead: int, exceeded: bool) -> None:
-    found = balance(run(read=read, staged=read - dead, duplicate=0, dead=dead), 0.2)
-    assert (found.state is State.TOO_MANY_DEAD_LETTERS) is exceeded
-    assert not exceeded or f"t: {dead} of {read}" in found.explain()
+def test_the_ratio_is_checked_from_100_records_on(read: int, dead: int, exceeded: bool) -> None:
+    result = balance(run(read=read, staged=read - dead, duplicate=0, dead=dead), 0.2)
+    assert (result.state is State.TOO_MANY_DEAD_LETTERS) is exceeded
+    assert not exceeded or f"t: {dead} of {read}" in result.explain()
 
 
 def test_the_ratio_is_a_tables_not_a_sources() -> None:

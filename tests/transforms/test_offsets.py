@@ -13,17 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.offsets import (
-    ASK_AGAIN_SECONDS,
-    LOST_AFTER_SECONDS,
-    Ack,
-    Line,
-    Partition,
-    Stamp,
-    Tally,
-    run_of,
-    runs_of,
-)
+from transforms.offsets import ASK_AGAIN_SECONDS, LOST_AFTER_SECONDS, Ack, Line, Partition, Stamp, run_of, runs_of
+from transforms.tally import Tally
 
 SOURCE = "kafka://t/0"
 BLOCKS = count()
@@ -275,7 +266,19 @@ def test_runs(offsets: set[int]) -> None:
     assert all(runs[at][0] <= offset <= runs[at][1] for offset, at in zip(sorted(offsets), inside, strict=True))
 
 
-@given(st.lists(st.builds(Tally, *[st.integers(0, 9)] * 3, st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)))))
+NUMBER = st.integers(0, 9)
+TALLIES = st.builds(
+    Tally,
+    NUMBER,
+    NUMBER,
+    NUMBER,
+    st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
+    duplicate_differs=NUMBER,
+    duplicate_unknown=NUMBER,
+)
+
+
+@given(st.lists(TALLIES))
 def test_tallies_add_up(tallies: list[Tally]) -> None:
     total = Tally()
     for tally in tallies:
@@ -285,6 +288,8 @@ def test_tallies_add_up(tallies: list[Tally]) -> None:
     assert total.read == sum(tally.read for tally in tallies)
     assert total.dead_letter == sum(tally.dead_letter for tally in tallies)
     assert total.difference == sum(tally.difference for tally in tallies)
+    assert total.duplicate_differs == sum(tally.duplicate_differs for tally in tallies)
+    assert total.duplicate_unknown == sum(tally.duplicate_unknown for tally in tallies)
     assert Tally() == Tally(0, 0, 0, {}, {})
 
 

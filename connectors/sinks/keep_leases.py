@@ -1,0 +1,117 @@
+"""Keep the leases of a job that continues without its launcher: the job itself sends the heartbeats while it runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.utils.timestamp import Duration
+from google.api_core.exceptions import GoogleAPIError
+from requests.exceptions import RequestException
+
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import HEARTBEAT_SECONDS, Leases
+from connectors.bookkeeping.write_streams import WriteStreams
+from connectors.retry import DeadlineExceeded, RetryPolicy
+from connectors.sinks.bucket_writers import LeaseLost
+from transforms.run import Run
+
+__all__ = ["KeepLeases"]
+
+logger = logging.getLogger(__name__)
+KEEP_OFFSETS = 90
+"""How many heartbeats there are between two times at which idle offsets are committed again."""
+FENCE = RetryPolicy(60.0)
+"""How long one heartbeat waits for BigQuery when the leases had to be taken again."""
+
+
+@dataclass(eq=False)
+class KeepLeases(beam.PTransform[PBegin, PCollection[None]]):
+    """Take leases, and renew them until the job ends. The output is empty.
+
+    It raises LeaseLost if another run holds one: at the start, because the job may not write; later, because its own
+    leases lapsed and another run took them. It is a source without an end: a timer would stop when its input ends,
+    because the watermark of a bounded input passes the end of the window.
+
+    Attributes:
+        warehouse: Where the leases are.
+        run: The run that holds them.
+        names: What the leases are about, see LEASES of contracts/bookkeeping.py.
+        keep_offsets: Called every ten minutes or so: keeps what a group has in Kafka.
+    """
+
+    warehouse: Warehouse
+    run: Run
+    names: tuple[str, ...]
+    keep_offsets: Callable[[], None] | None = None
+
+    def expand(self, pipeline: PBegin) -> PCollection[None]:
+        heartbeats: PCollection[None] = (
+            pipeline
+            | "Start" >> beam.Impulse()
+            | "Send heartbeats" >> beam.ParDo(_SendHeartbeats(self.warehouse, self.run, self.names, self.keep_offsets))
+        )
+        return heartbeats
+
+
+class _Numbers(RestrictionProvider):
+    """The numbers of heartbeats, without an end."""
+
+    def initial_restriction(self, element: object) -> OffsetRange:
+        return OffsetRange(0, sys.maxsize)
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element: object, restriction: OffsetRange) -> int:
+        return 1
+
+
+class _SendHeartbeats(beam.DoFn):
+    """One element -> nothing, forever."""
+
+    def __init__(
+        self, warehouse: Warehouse, run: Run, names: tuple[str, ...], keep_offsets: Callable[[], None] | None = None
+    ) -> None:
+        self._warehouse, self._run, self._names = warehouse, run, names
+        self._keep_offsets = keep_offsets
+
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    def process(
+        self,
+        element: object,
+        numbers: Any = beam.DoFn.RestrictionParam(_Numbers()),  # noqa: B008  # Beam's way to declare it
+    ) -> Iterator[None]:
+        """Send one heartbeat, and ask to be called again."""
+        number = numbers.current_restriction().start
+        if numbers.try_claim(number):
+            self._send()
+            if self._keep_offsets and number % KEEP_OFFSETS == KEEP_OFFSETS - 1:
+                try:
+                    self._keep_offsets()
+                except Exception:  # they are kept for days: the next time is soon enough
+                    logger.info("idle offsets are not committed again", exc_info=True)
+            numbers.defer_remainder(Duration(HEARTBEAT_SECONDS))
+        return iter(())
+
+    def _send(self) -> None:
+        run = self._run
+        leases = Leases(self._warehouse, run.operations_dataset)
+        try:
+            if leases.renew(self._names, run.token):
+                return
+            if holder := leases.take(self._names, run.run_id, run.token):
+                raise LeaseLost(f"{holder.table} is held by run {holder.run_id}")
+            # Another run may have written meanwhile: no worker goes on with what it knew of the tables.
+            streams = WriteStreams(self._warehouse, run.operations_dataset, run.run_id, FENCE)
+            for name in self._names:
+                streams.fence(name)
+        except (GoogleAPIError, RequestException, DeadlineExceeded):
+            pass  # a lease outlives three missed heartbeats, and no append relies on it

@@ -1,0 +1,344 @@
+"""The warehouse's end of a batch: record the balance, load, merge, close.
+
+Each step may run again, in the same attempt or after a crash, and finds what it did before: jobs by their ids, rows by
+their keys, ledger lines by what they are about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, NoReturn
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+from google.api_core.exceptions import NotFound
+
+from connectors.bigquery.warehouse import JobFailed, TableSpec
+from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.leases import Heartbeat
+from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, RUN, STAGED
+from connectors.bookkeeping.specs import spec_of
+from connectors.bookkeeping.statements import dead_letters_id, statement_id
+from connectors.bookkeeping.write_streams import WriteStreams
+from connectors.files.storage import Storage
+from connectors.retry import RetryPolicy
+from connectors.sinks.destination import Destination, table_spec
+from connectors.sinks.merge import merge_statement
+from connectors.sinks.parquet import run_folder
+from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
+from contracts.bookkeeping import DEAD_LETTERS
+from contracts.lineage import INGESTED_AT, SOURCE
+from contracts.schemas import any_partition, bigquery_schema, quote
+from contracts.table import Table, WriteDisposition
+from transforms.ledger import Balance, DeadLetterFile, Shard, State
+from transforms.metrics import RECORDS
+from transforms.tally import FileTally
+
+__all__ = ["LoadTables", "RunStopped", "TableLoad"]
+
+logger = logging.getLogger(__name__)
+FENCE = RetryPolicy(300.0)
+"""How long BigQuery is waited for when the write streams of a table are finalized."""
+
+
+class RunStopped(Exception):
+    """The run may not continue; its ledger has the reason. The job fails."""
+
+
+class TableLoad(NamedTuple):
+    """One table's part of a balanced run: the files to load, and its ledger by source."""
+
+    table: str
+    shards: tuple[Shard, ...]
+    counts: Mapping[str, FileTally]
+    dead_letter_files: tuple[DeadLetterFile, ...]
+
+
+class StagedTable(NamedTuple):
+    """A TableLoad whose shards are in a staging table; without shards, `staging` and `job` are empty."""
+
+    load: TableLoad
+    staging: str
+    job: str
+
+
+class LoadedTable(NamedTuple):
+    """One table's part of a run that is in the warehouse: its files and the jobs that loaded them.
+
+    `balanced` is False if the table does not hold what was staged.
+    """
+
+    table: str
+    shards: tuple[str, ...]
+    dead_letter_files: tuple[str, ...]
+    jobs: tuple[str, ...]
+    balanced: bool
+
+
+@dataclass(eq=False)
+class LoadTables(beam.PTransform[PCollection[Balance], PCollection[str]]):
+    """Load the shards of a balanced run into their tables, each once; returns the run's id when all is done.
+
+    Each step is a separate stage, so that a retry repeats no other step. A run that may not load (its ledger does not
+    balance, or too many records were refused) raises RunStopped.
+
+    Attributes:
+        destination: The tables and the warehouse.
+        storage: Where the shards are.
+    """
+
+    destination: Destination
+    storage: Storage
+
+    def expand(self, balances: PCollection[Balance]) -> PCollection[str]:
+        run_ids: PCollection[str] = (
+            balances
+            | "Record balance" >> beam.ParDo(_RecordBalance(self.destination))
+            | "Checkpoint balance" >> beam.Reshuffle()
+            | "Load staging" >> beam.ParDo(_LoadStaging(self.destination))
+            | "Checkpoint load" >> beam.Reshuffle()
+            | "Merge" >> beam.ParDo(_Merge(self.destination))
+            | "Key by run" >> beam.Map(lambda table: (None, table))
+            | "Gather tables" >> beam.GroupByKey()
+            | "Close" >> beam.ParDo(_Close(self.destination, self.storage))
+        )
+        return run_ids
+
+
+class _RecordBalance(beam.DoFn):
+    """Balance -> a TableLoad for each table.
+
+    Stores the dead letters and writes the ledger first. Raises RunStopped if the run may not load.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._to = destination
+
+    def process(self, balance: Balance) -> Iterator[TableLoad]:
+        to, run = self._to, self._to.run
+        ensure_operations(to.warehouse, run.operations_dataset)
+        self._store_dead_letters(balance.dead_letter_files)
+        for table, counts in balance.counts.items():
+            to.ledger.record_counts(run, STAGED, table, counts)
+        missing = [
+            {"table": each.table, "detail": {"columns": each.columns, "names": each.names}}
+            for each in balance.missing_columns
+        ]
+        to.ledger.record(run, MISSING_COLUMNS, missing)
+        if balance.state is not None:
+            detail = {
+                "why": balance.explain(),
+                "processed": sorted(shard.uri for shards in balance.shards.values() for shard in shards),
+                "dead_letters": [file.uri for file in balance.dead_letter_files],
+            }
+            to.ledger.record_end(run, balance.state, detail)
+            raise RunStopped(balance.explain())
+        for table, counts in balance.counts.items():
+            files = tuple(file for file in balance.dead_letter_files if any(row[0] == table for row in file.rows))
+            yield TableLoad(table, balance.shards.get(table, ()), dict(counts), files)
+
+    def _store_dead_letters(self, files: tuple[DeadLetterFile, ...]) -> None:
+        if not files:
+            return
+        to, run, dataset = self._to, self._to.run, self._to.run.operations_dataset
+        _take_leases(to, sorted(to.tables))
+        spec = spec_of(DEAD_LETTERS, dataset)
+        uris = [file.uri for file in files]
+        prefix = staging_prefix(run.run_id, to.datasets.values())
+        staging = replace(spec, name=f"{prefix}dead_letters_{digest(*uris)}")
+        schema = [as_loaded(field) for field in spec.schema]
+        to.warehouse.create_staging(replace(staging, schema=tuple(schema)), STAGING_LIFETIME)
+        to.warehouse.load(
+            uris, dataset, staging.name, schema, load_id(run.run_id, spec.name, f"{dataset}.{staging.name}", uris)
+        )
+        names = [field.name for field in spec.schema]
+        into, values = ", ".join(map(quote, names)), ", ".join(map(_dead_letter_value, names))
+        to.warehouse.execute(
+            f"INSERT INTO {to.path(dataset, spec.name)} ({into})\nSELECT {values}\n"
+            f"FROM {to.path(dataset, staging.name)} AS incoming_row"
+            f" WHERE {to.lease_condition(min(to.tables))} AND NOT EXISTS (SELECT 1"
+            f" FROM {to.path(dataset, spec.name)} AS existing_row"
+            " WHERE existing_row.dead_letter_id = incoming_row.dead_letter_id)",
+            dead_letters_id(dataset, run.run_id, run.token),
+        )
+        to.warehouse.drop(dataset, staging.name)
+
+
+class _LoadStaging(beam.DoFn):
+    """TableLoad -> StagedTable: loads all shards that the balance names, in one job."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._to = destination
+
+    def process(self, load: TableLoad) -> Iterator[StagedTable]:
+        to, run, table = self._to, self._to.run, self._to.tables[load.table]
+        if not load.shards:
+            yield StagedTable(load, "", "")
+            return
+        uris = [shard.uri for shard in load.shards]
+        name = f"{staging_prefix(run.run_id, to.datasets.values())}{table.name}_{digest(*uris)}"
+        schema = [as_loaded(field) for field in bigquery_schema(table) if field.name != INGESTED_AT]
+        to.warehouse.create_staging(TableSpec(run.operations_dataset, name, tuple(schema)), STAGING_LIFETIME)
+        step = load_id(run.run_id, table.name, f"{run.operations_dataset}.{name}", uris)
+        job = to.warehouse.load(uris, run.operations_dataset, name, schema, step)
+        logger.info("%s: loaded %d shards into staging", table.name, len(uris))
+        yield StagedTable(load, name, str(job.job_id))
+
+
+class _Merge(beam.DoFn):
+    """StagedTable -> LoadedTable: moves staged rows into the table by one statement, which carries the table's lease.
+
+    Before the statement reads the table, the write streams of the table are finalized: a stream that lost its lease
+    without noticing must take its buckets again, and meets this run's name on the lease.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._to = destination
+
+    def process(self, element: StagedTable) -> Iterator[LoadedTable]:
+        load, staging, load_job = element
+        to, run, table = self._to, self._to.run, self._to.tables[load.table]
+        dataset, name = to.datasets[table.name], to.qualified(table.name)
+        _take_leases(to, [table.name])
+        with Heartbeat(to.leases, [name], run.token, release=False):  # Close releases the run's leases
+            if _is_done(to):  # a newer attempt wrote that before it released the lease
+                to.leases.release([name], run.token)
+                raise RunStopped(f"another attempt of run {run.run_id} has finished it")
+            newer = to.ledger.newer_run(table.name, run)
+            if newer and table.disposition is not WriteDisposition.APPEND:
+                _stop(to, f"run {newer} has written {name} since this run began: start a new run")
+            to.warehouse.ensure_dataset(dataset)
+            to.warehouse.ensure_table(table_spec(table, dataset))
+            WriteStreams(to.warehouse, run.operations_dataset, run.run_id, FENCE).fence(name)
+            jobs = [load_job] if load_job else []
+            affected = 0
+            if staging:
+                merge = self._merge(table, dataset, staging)
+                jobs.append(str(merge.job_id))
+                affected = 0 if table.disposition is WriteDisposition.REPLACE else merge.num_dml_affected_rows or 0
+            written = self._written(dataset, table)
+            rows, staged = sum(written.values()), sum(counts.written for counts in load.counts.values())
+            metrics = run.state.metrics
+            metrics.count(RECORDS, rows, table.name, "written")
+            metrics.count(RECORDS, staged - rows, table.name, "duplicate")  # of rows that the table had before
+            balanced = _balanced(load, written, affected)
+            to.ledger.record_counts(run, LOADED, table.name, load.counts, written)
+        logger.info("%s: %d rows written", table.name, rows)
+        yield LoadedTable(
+            table.name,
+            tuple(shard.uri for shard in load.shards),
+            tuple(file.uri for file in load.dead_letter_files),
+            tuple(jobs),
+            balanced,
+        )
+
+    def _merge(self, table: Table, dataset: str, staging: str) -> Any:
+        to = self._to
+        operations, run, name = to.run.operations_dataset, to.run, to.qualified(table.name)
+        target, source = to.path(dataset, table.name), to.path(operations, staging)
+        sql = merge_statement(table, target, source, to.lease_condition(table.name))
+        try:
+            return to.warehouse.execute(sql, statement_id(operations, name, run.run_id, run.token))
+        except JobFailed:
+            if not to.leases.held([name], run.token):
+                _take_leases(to, [table.name])  # if another run holds the lease, that is the reason to report
+            raise
+
+    def _written(self, dataset: str, table: Table) -> dict[str, int]:
+        """Count the rows that the table holds from this run, by source: what the warehouse itself says was written."""
+        rows = self._to.warehouse.query(
+            f"SELECT _source, COUNT(*) AS written FROM {self._to.path(dataset, table.name)}"
+            f" WHERE {' AND '.join(['_run_id = @run', *any_partition(table)])} GROUP BY _source",
+            run=self._to.run.run_id,
+        )
+        return {row[SOURCE]: row["written"] for row in rows}
+
+
+class _Close(beam.DoFn):
+    """All LoadedTable of a run -> its run id.
+
+    Writes the run's last line, deletes what failed attempts left behind, and releases the leases.
+    """
+
+    def __init__(self, destination: Destination, storage: Storage) -> None:
+        self._to = destination
+        self._storage = storage
+
+    def process(self, element: tuple[None, Iterable[LoadedTable]]) -> Iterator[str]:
+        to, run = self._to, self._to.run
+        tables = sorted(element[1])
+        names = [to.qualified(loaded.table) for loaded in tables]
+        if not to.leases.held(names, run.token):
+            if not _is_done(to):
+                raise RunStopped(f"another attempt of run {run.run_id}, or another run, has taken its tables")
+            yield run.run_id
+            return
+        for name in to.warehouse.tables(run.operations_dataset, staging_prefix(run.run_id, to.datasets.values())):
+            to.warehouse.drop(run.operations_dataset, name)
+        for loaded in tables:
+            self._sweep(run_folder(run.processed, loaded.table, run.run_id), loaded.shards)
+            self._sweep(run_folder(run.dead_letters, loaded.table, run.run_id), loaded.dead_letter_files)
+        detail = {
+            "processed": [uri for loaded in tables for uri in loaded.shards],
+            "dead_letters": sorted({uri for loaded in tables for uri in loaded.dead_letter_files}),
+            "tables": names,
+            "jobs": [job for loaded in tables for job in loaded.jobs],
+        }
+        unbalanced = [loaded.table for loaded in tables if not loaded.balanced]
+        if unbalanced:
+            why = f"the warehouse's count of touched rows differs from the rows it holds: {', '.join(unbalanced)}"
+            to.ledger.record_end(run, State.LEDGER_BROKEN, {**detail, "why": why})
+            raise RunStopped(why)
+        to.ledger.record_end(run, State.DONE, detail)
+        to.leases.release(names, run.token, finished=True)
+        yield run.run_id
+
+    def _sweep(self, folder: str, keep: tuple[str, ...]) -> None:
+        """Delete the run's files in `folder` that are not in `keep`."""
+        for file in _listed(self._storage, folder):
+            if file not in keep:
+                self._storage.delete(file)
+
+
+def _take_leases(to: Destination, tables: Sequence[str]) -> None:
+    """Make sure that the run holds the leases of `tables`. Raises RunStopped if another attempt or run holds one."""
+    run = to.run
+    holder = to.leases.take([to.qualified(table) for table in tables], run.run_id, run.token)
+    if holder and holder.run_id == run.run_id:  # the ledger of the run is that attempt's now
+        raise RunStopped(f"another attempt of run {run.run_id} is writing table {holder.table}")
+    if holder:
+        _stop(to, f"table {holder.table} is being written by run {holder.run_id}")
+
+
+def _is_done(to: Destination) -> bool:
+    """Whether the ledger says that the run has done all."""
+    return any(line["state"] == State.DONE.value for line in to.ledger.lines(to.run.run_id, RUN))
+
+
+def _stop(to: Destination, why: str) -> NoReturn:
+    to.ledger.record_end(to.run, State.REFUSED, {"why": why})
+    raise RunStopped(why)
+
+
+def _listed(storage: Storage, folder: str) -> list[str]:
+    try:
+        return [file.uri for file in storage.list(folder)]
+    except NotFound:
+        return []
+
+
+def _balanced(load: TableLoad, written: Mapping[str, int], affected: int) -> bool:
+    """Whether the table holds no more rows of this run than were staged, and no fewer than the statement touched.
+
+    It may hold more than the statement touched: if a crash hid its success, the statement ran again and found nothing
+    to do.
+    """
+    staged = {source: counts.written for source, counts in load.counts.items()}
+    return affected <= sum(written.values()) and all(rows <= staged.get(source, 0) for source, rows in written.items())
+
+
+def _dead_letter_value(name: str) -> str:
+    value = f"incoming_row.{quote(name)}"
+    return f"PARSE_JSON({value})" if name == "attributes" else value

@@ -1,0 +1,97 @@
+"""The statement that moves a run's staged rows into their table, by the table's write disposition.
+
+Every statement may run again: the second time it changes nothing. It fails if its attempt does not hold the table's
+lease, see connectors/bookkeeping/statements.py.
+"""
+
+from __future__ import annotations
+
+from connectors.sinks.staging import from_staging
+from contracts.lineage import HASH, INGESTED_AT, POSITION
+from contracts.schemas import EXTRA, any_partition, quote, stored_columns
+from contracts.table import Column, Identity, Kind, Table, UnknownFields, WriteDisposition
+
+__all__ = ["merge_statement"]
+
+
+def merge_statement(table: Table, target: str, staging: str, lease: str) -> str:
+    """Return the INSERT or MERGE. `_ingested_at` is when it runs.
+
+    `target` and `staging` are quoted table paths, `lease` is what `lease_condition` returns.
+    """
+    columns = stored_columns(table)
+    read = ", ".join(quote(column.name) for column in columns if column.name != INGESTED_AT)
+    staged = f"(SELECT {read} FROM {staging} WHERE {lease})"
+    into = ", ".join(quote(column.name) for column in columns)
+    values = ", ".join(map(_value, columns))
+    filters = any_partition(table, "existing_row")
+    same_key = " AND ".join(
+        [*(f"existing_row.{quote(key)} = incoming_row.{quote(key)}" for key in _identifying_columns(table)), *filters]
+    )
+    match table.disposition:
+        case WriteDisposition.APPEND:
+            return (
+                f"INSERT INTO {target} ({into})\nSELECT {values}\nFROM {staged} AS incoming_row\n"
+                f"WHERE NOT EXISTS (SELECT 1 FROM {target} AS existing_row WHERE {same_key})"
+            )
+        case WriteDisposition.REPLACE:
+            unmatched = " AND ".join(["NOT MATCHED BY SOURCE", *filters])
+            return (
+                f"MERGE {target} AS existing_row USING {staged} AS incoming_row ON FALSE\n"
+                f"WHEN {unmatched} THEN DELETE\nWHEN NOT MATCHED THEN INSERT ({into}) VALUES ({values})"
+            )
+        case WriteDisposition.MERGE:
+            updates = ", ".join(f"{quote(column.name)} = {_value(column)}" for column in columns)
+            return (
+                f"MERGE {target} AS existing_row USING {staged} AS incoming_row ON {same_key}\n"
+                f"WHEN MATCHED AND {_not_older(table)}({_differs(table)}) THEN UPDATE SET {updates}\n"
+                f"WHEN NOT MATCHED THEN INSERT ({into}) VALUES ({values})"
+            )
+
+
+def _identifying_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns by which a stored row is found. `_hash` is of the place of a record, or of its values."""
+    match table.identity:
+        case Identity.KEY:
+            return table.primary_key
+        case Identity.POSITION:
+            return HASH, POSITION
+        case Identity.RECORD:
+            return (HASH,)
+
+
+def _value(column: Column) -> str:
+    if column.name == INGESTED_AT:
+        return "CURRENT_TIMESTAMP()"
+    staged = f"incoming_row.{quote(column.name)}"
+    return f"PARSE_JSON({staged})" if column is EXTRA else from_staging(column, staged)
+
+
+def _not_older(table: Table) -> str:
+    """Return the condition that the stored row has no greater version, with the AND behind it; "" without `versionBy`.
+
+    As within a run, a row without a version loses, and of equal versions the later one wins.
+    """
+    if table.version_by is None:
+        return ""
+    stored, incoming = (f"{row}.{quote(table.version_by)}" for row in ("existing_row", "incoming_row"))
+    return f"({stored} IS NULL OR {incoming} >= {stored}) AND "
+
+
+def _differs(table: Table) -> str:
+    """Return the condition that a row differs from the stored row in a column other than lineage.
+
+    Nested values are compared as JSON.
+    """
+    conditions: list[str] = []
+    for column in table.columns:
+        if column.name in table.primary_key:
+            continue
+        sides = [f"existing_row.{quote(column.name)}", _value(column)]
+        if column.repeated or column.kind in (Kind.RECORD, Kind.JSON):
+            sides = [f"TO_JSON_STRING({side})" for side in sides]
+        conditions.append(f"{sides[0]} IS DISTINCT FROM {sides[1]}")
+    if table.unknown_fields is UnknownFields.KEEP:
+        stored = f"existing_row.{quote(EXTRA.name)}"
+        conditions.append(f"TO_JSON_STRING({stored}) IS DISTINCT FROM TO_JSON_STRING({_value(EXTRA)})")
+    return " OR ".join(conditions) or "FALSE"

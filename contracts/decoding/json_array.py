@@ -1,0 +1,177 @@
+"""Cut one JSON array into records: its elements."""
+
+from __future__ import annotations
+
+import re
+
+from contracts.decoding.json_records import OverlongRecord
+from contracts.decoding.records import Split
+
+__all__ = ["JsonArray"]
+
+QUOTE, COMMA, OPENING = ord('"'), ord(","), b"[{"
+_STRING = rb'"(?:[^"\\\n]++|\\[^\n])*+"|"'
+"""A string, or a single quote if the string is not closed on its line."""
+_BRACKETS = rb"[\[{]+|[\]}]+"
+_TOKEN = re.compile(_STRING + b"|,+|" + _BRACKETS)
+_DEEP_TOKEN = re.compile(_STRING + b"|" + _BRACKETS)
+"""Inside an element commas do not separate records."""
+_UNQUOTED, _UNQUOTED_DEEP = re.compile(b",+|" + _BRACKETS), re.compile(_BRACKETS)
+_IN_STRING = re.compile(rb'(?:[^"\\\n]++|\\[^\n])*+')
+
+
+class JsonArray:
+    """Splitter of one JSON array: its elements are the records. Everything after the array becomes one record.
+
+    A string that is not closed on its line is treated as a stray quote, and the text after the quote is read as if the
+    quote were not there. But a string of more than `limit` bytes counts as a string, closed or not. `start` is the
+    offset of the first byte in the file, `limit` the maximum size of an element; both in bytes. Every byte is read at
+    most twice, and the memory is bounded by twice the limit and one piece.
+    """
+
+    def __init__(self, start: int, limit: int) -> None:
+        self._buffer = b""
+        self._offset = start
+        """Offset in the file of the first byte of `_buffer`."""
+        self._scan = 0
+        """How much of the buffer has been read."""
+        self._string: int | None = None
+        """Start in the buffer of the open string, if there is one; negative if its first bytes have been dropped."""
+        self._unquoted = 0
+        """Quotes up to this place in the buffer are stray ones."""
+        self._element = 0
+        """Start of the current element in the buffer."""
+        self._depth = 0
+        self._over = False
+        self._limit = limit
+        self._overlong: OverlongRecord | None = None
+
+    def feed(self, data: bytes) -> Split:
+        held = self._buffer
+        if self._depth == 1 and not self._overlong and (not held or held.isspace()) and data.isspace():
+            self._offset += len(held) + len(data)
+            self._buffer, self._scan, self._unquoted = b"", 0, 0
+            return Split()
+        return self._read(data, last=False)
+
+    def end(self) -> Split:
+        split = self._read(b"", last=True)
+        if self._overlong or self._buffer[self._element :].strip():
+            self._emit(len(self._buffer), split)
+        return split
+
+    @property
+    def unclosed(self) -> int | None:
+        """Offset at which the data ended, if that was between two elements; else None.
+
+        Such a file is truncated, and no refused element shows it.
+        """
+        return self._offset + len(self._buffer) if self._depth == 1 else None
+
+    @property
+    def rest(self) -> tuple[int, bytes] | None:
+        """Offset and bytes of what follows the array, None before its end."""
+        return (self._offset + self._element, self._buffer[self._element :]) if self._over else None
+
+    def _read(self, data: bytes, last: bool) -> Split:
+        split = Split()
+        self._buffer += data
+        while not self._over:
+            if self._string is not None:
+                if not self._end_string(self._string, last):
+                    break
+            elif not self._tokens(split):
+                break
+        self._forget(split)
+        return split
+
+    def _tokens(self, split: Split) -> bool:
+        """Read tokens up to an open string, the place where quotes count again, or the end of the array.
+
+        Returns False at the end of the buffer.
+        """
+        buffer, scan, depth = self._buffer, self._scan, self._depth
+        unquoted = scan < self._unquoted
+        end = self._unquoted if unquoted else len(buffer)
+        shallow, deep = (_UNQUOTED, _UNQUOTED_DEEP) if unquoted else (_TOKEN, _DEEP_TOKEN)
+        while match := (shallow if depth <= 1 else deep).search(buffer, scan, end):
+            start, scan = match.span()
+            first, length = buffer[start], scan - start
+            if first == QUOTE:
+                if length == 1:
+                    self._string = start
+                    break
+            elif first in OPENING:
+                if depth == 0:
+                    self._element = start + 1
+                depth += length
+            elif first == COMMA:
+                if depth == 1:
+                    self._emit(start, split)
+                    self._element = scan
+            elif length < depth:
+                depth -= length
+            elif depth:
+                scan = start + depth  # the text after the array is not split into tokens
+                self._emit(scan - 1, split)
+                self._element, self._over, depth = scan, True, 0
+                break
+        else:
+            scan = end
+        self._scan, self._depth = scan, depth
+        return scan < len(buffer) or self._string is not None
+
+    def _end_string(self, start: int, last: bool) -> bool:
+        """Skip the string that began at `start`, or only its quote if it is a stray one.
+
+        Returns False if the end of the string has not arrived yet.
+        """
+        match = _IN_STRING.match(self._buffer, self._scan)
+        assert match
+        self._scan = end = match.end()
+        closed = self._buffer[end : end + 1] == b'"'
+        broken = self._buffer[end : end + 1] == b"\n" or self._buffer[end : end + 2] == b"\\\n"
+        if not closed and not broken and not last:
+            return False
+        self._string = None
+        if closed:
+            self._scan = end + 1
+        elif end - start <= self._limit:  # read the text after the quote again; no quote in it would be closed either
+            self._scan, self._unquoted = start + 1, end if broken else len(self._buffer)
+        elif not broken:
+            self._scan = len(self._buffer)
+        return True
+
+    def _emit(self, end: int, split: Split) -> None:
+        raw = self._buffer[self._element : end]
+        if self._overlong:
+            element, self._overlong = self._overlong, None
+            element.grow(raw)
+            split.refusals.append(element.refusal(self._limit, drop=element.blank))
+        elif raw.strip():
+            position = self._offset + self._element + len(raw) - len(raw.lstrip())
+            split.add(raw.strip(), position, self._limit, "json")
+
+    def _forget(self, split: Split) -> None:
+        """Drop what has been read from the buffer. Of an element over the limit keep only the first bytes."""
+        scanned = len(self._buffer) if self._over else self._scan
+        if self._string is not None and self._scan - self._string <= self._limit:
+            scanned = self._string  # it may have to be read again
+        if not self._over and scanned - self._element > self._limit:
+            raw = self._buffer[self._element : scanned]
+            begin = 0 if self._overlong else len(raw) - len(raw.lstrip())
+            if self._overlong:
+                self._overlong.grow(raw)
+                self._element = scanned
+            elif len(raw.strip()) > self._limit and self._depth:
+                self._overlong = OverlongRecord(raw[begin:], self._offset + self._element + begin)
+                self._element = scanned
+            elif begin == len(raw):
+                self._element = scanned
+        dropped, self._element = self._element, 0
+        self._buffer = self._buffer[dropped:]
+        self._offset += dropped
+        self._scan = max(self._scan - dropped, 0)
+        self._unquoted = max(self._unquoted - dropped, 0)
+        if self._string is not None:
+            self._string -= dropped

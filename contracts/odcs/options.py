@@ -1,0 +1,307 @@
+"""The rules for values that a property of a contract states: logicalTypeOptions, enum and physicalType.
+
+Options may differ with the version of the standard: `exclusiveMinimum` is a flag on `minimum` in v3.0 and a
+bound of its own since v3.1; both are understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from contracts.odcs.document import Place, check_keys, decimal_of
+from contracts.odcs.forms import with_time_format
+from contracts.patterns import translated
+from contracts.table import Column, Kind
+
+__all__ = ["LOGICAL", "kind_of", "named_kind", "with_enum", "with_options"]
+
+LOGICAL = {
+    "string": Kind.STRING,
+    "integer": Kind.INTEGER,
+    "number": Kind.NUMERIC,
+    "boolean": Kind.BOOLEAN,
+    "date": Kind.DATE,
+    "timestamp": Kind.TIMESTAMP,
+    "time": Kind.TIME,
+    "object": Kind.RECORD,
+}
+"""The kind of each logicalType except `array`, unless physicalType names one of OTHERS."""
+OTHERS = {
+    "string": (Kind.BYTES, Kind.JSON),
+    "number": (Kind.BIGNUMERIC, Kind.FLOAT),
+    "timestamp": (Kind.DATETIME,),
+    "object": (Kind.JSON,),
+    "array": (Kind.JSON,),
+}
+"""The kinds that physicalType can make of a logicalType."""
+
+PHYSICAL = {
+    Kind.STRING: ("STRING", "VARCHAR", "CHAR", "CHARACTER", "NVARCHAR", "NCHAR", "TEXT"),
+    Kind.INTEGER: ("INTEGER", "INT64", "INT", "BIGINT", "SMALLINT", "TINYINT", "BYTEINT"),
+    Kind.NUMERIC: ("NUMERIC", "DECIMAL"),
+    Kind.BIGNUMERIC: ("BIGNUMERIC", "BIGDECIMAL"),
+    Kind.FLOAT: ("FLOAT", "FLOAT64", "DOUBLE", "DOUBLE PRECISION", "REAL"),
+    Kind.BOOLEAN: ("BOOLEAN", "BOOL"),
+    Kind.BYTES: ("BYTES",),
+    Kind.DATE: ("DATE",),
+    Kind.DATETIME: ("DATETIME",),
+    Kind.TIME: ("TIME",),
+    Kind.TIMESTAMP: ("TIMESTAMP",),
+    Kind.JSON: ("JSON",),
+    Kind.RECORD: ("RECORD", "STRUCT", "OBJECT"),
+}
+OTHER_WAREHOUSE_TYPES = ("GEOGRAPHY", "INTERVAL", "RANGE", "ARRAY")
+"""Types of BigQuery that no column here can have; a physicalType outside both lists says something about the source."""
+
+TEXT_OPTIONS = ("minLength", "maxLength", "pattern", "format")
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+ZONE_OPTIONS = ("timezone", "defaultTimezone")
+OPTIONS = {
+    "string": (TEXT_OPTIONS, ()),
+    "integer": ((*BOUNDS, "format", "multipleOf"), ()),
+    "number": ((*BOUNDS, "format", "multipleOf"), ()),
+    "boolean": ((), ()),
+    "date": ((*BOUNDS, "format"), ()),
+    "timestamp": ((*BOUNDS, "format", *ZONE_OPTIONS), ()),
+    "time": (("format",), (*BOUNDS, *ZONE_OPTIONS)),
+    "object": (("required",), ("minProperties", "maxProperties")),
+    "array": ((), ("minItems", "maxItems", "uniqueItems")),
+}
+"""For each logicalType the options that are supported, then those that only the standard has."""
+
+LENGTH = re.compile(r"\(\s*(\d+)\s*\)$")
+PRECISION = re.compile(r"\(\s*(\d{1,3})\s*(?:,\s*(\d{1,3})\s*)?\)$")
+MOST_SCALE = {Kind.NUMERIC: (9, 29), Kind.BIGNUMERIC: (38, 38)}
+"""The most digits behind the point and before it, in BigQuery."""
+INTEGER_FORMAT = re.compile(r"(i)(8|16|32)|(u)(8|16|32)")
+
+
+def kind_of(place: Place, logical: str, physical: str | None, options: Mapping[str, Any]) -> Kind:
+    """The type of a column that is no array; UsageError where physicalType and logicalType contradict each other."""
+    kind = LOGICAL.get(logical, Kind.RECORD)
+    named = named_kind(place, physical)
+    if named in OTHERS.get(logical, ()):
+        kind = named
+    elif named not in (None, kind):
+        raise place.error("physicalType", f"{physical} contradicts logicalType {logical}")
+    if logical == "number" and options.get("format") is not None:
+        if options["format"] != "f64" or named in (Kind.NUMERIC, Kind.BIGNUMERIC):
+            problem = f"{options['format']!r} is not supported for {physical or 'number'}; f64 is, for FLOAT"
+            raise place.error("logicalTypeOptions.format", problem)
+        kind = Kind.FLOAT
+    return kind
+
+
+def with_options(
+    place: Place, column: Column, logical: str, physical: str | None, options: Mapping[str, Any]
+) -> Column:
+    """The column with the rules of its logicalTypeOptions, and the length that a VARCHAR(n) promises."""
+    supported, standard = OPTIONS[logical]
+    check_keys(place, options, (*supported, *standard), supported, "logicalTypeOptions")
+    given = {name: value for name, value in options.items() if value is not None}
+    if column.kind is Kind.STRING:
+        return _text_rules(place, column, physical, given)
+    if column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP):
+        return _time_rules(place, with_time_format(place, column, given), given)
+    if column.kind is Kind.TIME:
+        return with_time_format(place, column, given)
+    if column.kind in (Kind.INTEGER, Kind.NUMERIC, Kind.BIGNUMERIC, Kind.FLOAT):
+        return _number_rules(place, _with_precision(place, column, physical), given)
+    if given and column.kind in (Kind.BYTES, Kind.JSON):
+        name = next(iter(given))
+        raise place.error(f"logicalTypeOptions.{name}", f"is not supported for {column.kind.value}")
+    return column
+
+
+def with_enum(place: Place, column: Column, entries: Sequence[Mapping[str, Any]]) -> Column:
+    """The column with the values that its enum allows; an INTEGER's are written in decimal."""
+    wanted = {Kind.STRING: str, Kind.INTEGER: int}.get(column.kind)
+    if wanted is None:
+        raise place.error("enum", f"is supported for string and integer, not for {column.kind.value}")
+    values: list[str] = []
+    for entry in entries:
+        known = ("id", "value", "label", "description", "tags", "customProperties", "authoritativeDefinitions")
+        check_keys(place, entry, known, known, "enum")
+        value = entry.get("value")
+        if type(value) is not wanted:
+            hint = "; put it in quotes" if wanted is str else ""
+            raise place.error("enum", f"has the value {value!r}, not of type {wanted.__name__}{hint}")
+        if str(value) in values:
+            raise place.error("enum", f"has the value {value!r} twice")
+        values.append(str(value))
+    if not values:
+        raise place.error("enum", "has no value")
+    return replace(column, enum=tuple(values))
+
+
+def named_kind(place: Place, physical: str | None) -> Kind | None:
+    """The kind that a physicalType names; None if it names no type of the warehouse."""
+    if not physical:
+        return None
+    base, _, parameters = physical.partition("(")
+    base = base.partition("<")[0].strip().upper()
+    if base in OTHER_WAREHOUSE_TYPES:
+        raise place.error("physicalType", f"{physical} is a type that is not supported")
+    for kind, names in PHYSICAL.items():
+        if base in names:
+            text = kind is Kind.STRING and (LENGTH.search(physical) or parameters.upper() == "MAX)")
+            sized = text or (kind in MOST_SCALE and PRECISION.search(physical))
+            if (parameters or "<" in physical) and not sized:
+                raise place.error("physicalType", f"{physical} has parameters that are not supported; write {base}")
+            return kind
+    return None
+
+
+def _text_rules(place: Place, column: Column, physical: str | None, options: Mapping[str, Any]) -> Column:
+    shortest, longest = (_length(place, options, name) for name in ("minLength", "maxLength"))
+    sized = LENGTH.search(physical or "")
+    if sized and named_kind(place, physical) is Kind.STRING:
+        if str(physical).upper().startswith("STRING"):
+            column = replace(column, length=int(sized[1]))
+        longest = min(int(sized[1]), longest) if longest is not None else int(sized[1])
+    if shortest is not None and longest is not None and shortest > longest:
+        raise place.error("logicalTypeOptions.minLength", f"{shortest} is more than the greatest length {longest}")
+    if options.get("format") not in (None, "email"):
+        raise place.error("logicalTypeOptions.format", f"{options['format']!r} is not supported for string; email is")
+    pattern = options.get("pattern")
+    return replace(
+        column,
+        min_length=shortest,
+        max_length=longest,
+        pattern=None if pattern is None else _pattern(place, pattern),
+        email=options.get("format") == "email",
+    )
+
+
+def _with_precision(place: Place, column: Column, physical: str | None) -> Column:
+    """The column with precision and scale of NUMERIC(p, s) or BIGNUMERIC(p, s), within BigQuery's limits."""
+    sized = PRECISION.search(physical or "") if column.kind in MOST_SCALE else None
+    if sized is None or named_kind(place, physical) is not column.kind:
+        return column
+    precision, scale = int(sized[1]), int(sized[2] or 0)
+    most, most_whole = MOST_SCALE[column.kind]
+    if scale > most or not max(1, scale) <= precision <= scale + most_whole:
+        other = f"; write BIGNUMERIC({precision}, {scale})" if column.kind is Kind.NUMERIC and scale <= 38 else ""
+        problem = f"{physical} has too many digits: BigQuery has {most_whole} before the point and {most} behind it"
+        raise place.error("physicalType", problem + other)
+    return replace(column, precision=precision, scale=scale)
+
+
+def _length(place: Place, options: Mapping[str, Any], name: str) -> int | None:
+    value = options.get(name)
+    if value is not None and (type(value) is not int or value < 0):
+        raise place.error(f"logicalTypeOptions.{name}", f"must be a whole number of characters, not {value!r}")
+    return value
+
+
+def _pattern(place: Place, pattern: object) -> str:
+    construct = "logicalTypeOptions.pattern"
+    if not isinstance(pattern, str):
+        raise place.error(construct, f"must be a text, not {pattern!r}")
+    try:
+        return translated(pattern)
+    except ValueError as error:
+        problem = f"{pattern[:80]!r} is not a regular expression that is supported: it {error}"
+        raise place.error(construct, problem) from None
+
+
+def _number_rules(place: Place, column: Column, options: Mapping[str, Any]) -> Column:
+    bounds: dict[str, Decimal | None] = dict.fromkeys(BOUNDS)
+    for name in BOUNDS:
+        value = options.get(name)
+        if value is None or _is_flag(name, value):
+            continue
+        bounds[name] = decimal_of(value)
+        if bounds[name] is None:
+            raise place.error(f"logicalTypeOptions.{name}", f"must be a number, not {value!r}")
+    _move_flagged(place, options, bounds)
+    low, high = bounds["minimum"], bounds["maximum"]
+    if column.kind is Kind.INTEGER and options.get("format") not in (None, "i64"):
+        least, greatest = _integer_range(place, options["format"])
+        low, high = max(least, low if low is not None else least), min(greatest, high if high is not None else greatest)
+    above, below = bounds["exclusiveMinimum"], bounds["exclusiveMaximum"]
+    for lower, upper, empty in ((low, high, False), (low, below, True), (above, high, True), (above, below, True)):
+        if lower is not None and upper is not None and (lower > upper or (empty and lower == upper)):
+            raise place.error("logicalTypeOptions", f"leaves no value between {lower} and {upper}")
+    column = replace(column, minimum=low, maximum=high, exclusive_minimum=above, exclusive_maximum=below)
+    return replace(column, multiple_of=_multiple_of(place, column, options.get("multipleOf")))
+
+
+def _multiple_of(place: Place, column: Column, value: object) -> Decimal | None:
+    if value is None:
+        return None
+    construct = "logicalTypeOptions.multipleOf"
+    step, digits = decimal_of(value), {Kind.INTEGER: 0, Kind.NUMERIC: 9, Kind.BIGNUMERIC: 38}.get(column.kind)
+    if digits is None:
+        raise place.error(construct, f"is not supported for {column.kind.value}, which is not exact")
+    if step is None or step <= 0:
+        raise place.error(construct, f"must be a number greater than 0, not {value!r}")
+    if step != round(step, digits):
+        raise place.error(construct, f"{value!r} has more than the {digits} decimals of {column.kind.value}")
+    return step.normalize()
+
+
+def _integer_range(place: Place, name: object) -> tuple[Decimal, Decimal]:
+    found = INTEGER_FORMAT.fullmatch(str(name))
+    if found is None:
+        problem = f"{name!r} is not supported for integer; i8 to i64 and u8 to u32 are"
+        raise place.error("logicalTypeOptions.format", problem)
+    if found[1]:
+        return Decimal(-(2 ** (int(found[2]) - 1))), Decimal(2 ** (int(found[2]) - 1) - 1)
+    return Decimal(0), Decimal(2 ** int(found[4]) - 1)
+
+
+def _is_flag(name: str, value: object) -> bool:
+    return isinstance(value, bool) and name.startswith("exclusive")
+
+
+def _move_flagged(place: Place, options: Mapping[str, Any], bounds: dict[str, Any]) -> None:
+    """Where `exclusiveMinimum` is a flag (v3.0), turn `minimum` into the exclusive bound."""
+    for plain, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if options.get(exclusive) is True:
+            if bounds[plain] is None:
+                raise place.error(f"logicalTypeOptions.{exclusive}", f"is true without a {plain}")
+            bounds[exclusive], bounds[plain] = bounds[plain], None
+
+
+def _time_rules(place: Place, column: Column, options: Mapping[str, Any]) -> Column:
+    """Bounds as inclusive ISO 8601 texts: an exclusive one is moved by a day (DATE) or a microsecond (TIMESTAMP)."""
+    dates = column.kind is Kind.DATE
+    bounds: dict[str, date | None] = dict.fromkeys(BOUNDS)
+    for name in BOUNDS:
+        if options.get(name) is not None and not _is_flag(name, options[name]):
+            bounds[name] = _moment(place, name, options[name], dates)
+    _move_flagged(place, options, bounds)
+    step = timedelta(days=1) if dates else timedelta(microseconds=1)
+    try:
+        lows = [bounds["minimum"], bounds["exclusiveMinimum"] and bounds["exclusiveMinimum"] + step]
+        highs = [bounds["maximum"], bounds["exclusiveMaximum"] and bounds["exclusiveMaximum"] - step]
+    except OverflowError:
+        raise place.error("logicalTypeOptions", "has an exclusive bound at the end of the calendar") from None
+    earliest = max((bound for bound in lows if bound), default=None)
+    latest = min((bound for bound in highs if bound), default=None)
+    if earliest and latest and earliest > latest:
+        raise place.error("logicalTypeOptions", f"leaves no value between {earliest} and {latest}")
+    if column.kind is Kind.DATETIME:
+        earliest, latest = (
+            bound.replace(tzinfo=None) if isinstance(bound, datetime) else bound for bound in (earliest, latest)
+        )
+    return replace(
+        column, earliest=earliest.isoformat() if earliest else None, latest=latest.isoformat() if latest else None
+    )
+
+
+def _moment(place: Place, name: str, text: object, dates: bool) -> date:
+    try:
+        if dates:
+            return date.fromisoformat(str(text))
+        moment = datetime.fromisoformat(str(text))
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        wanted = "a date (YYYY-MM-DD)" if dates else "an ISO 8601 timestamp"
+        raise place.error(f"logicalTypeOptions.{name}", f"must be {wanted}, not {text!r}") from None

@@ -1,0 +1,101 @@
+"""All problems of a contract at once, each with its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import yaml
+
+from contracts.errors import UsageError
+
+__all__ = ["ContractError", "Problem", "Problems", "with_lines"]
+
+MAX_PROBLEMS = 50
+"""Problems of one message."""
+
+
+class Problem(NamedTuple):
+    """What is wrong with a construct: the names of its table and property, `address.street`, and a message."""
+
+    table: str
+    property: str
+    construct: str
+    message: str
+
+
+class ContractError(UsageError):
+    """One or more problems of a contract, one a line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(problem.message for problem in problems))
+        self.problems = list(problems)
+
+    @property
+    def lines(self) -> list[str]:
+        return [problem.message for problem in self.problems]
+
+
+class Problems:
+    """Collects the problems of steps that do not depend on each other."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Keep the problems that the block raises, and go on behind it."""
+        try:
+            yield
+        except ContractError as error:
+            self._found += error.problems
+
+    def check(self) -> None:
+        """Raise ContractError if there were problems."""
+        if self._found:
+            raise ContractError(self._found)
+
+
+def with_lines(error: ContractError, text: str) -> ContractError:
+    """Return the error with the line of each problem in the YAML text, in order of line."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    lines = [(_line(root, problem), problem) for problem in error.problems]
+    lines.sort(key=lambda pair: pair[0])
+    found = [problem._replace(message=f"{problem.message} (line {line})") for line, problem in lines]
+    if len(found) > MAX_PROBLEMS:
+        found = [*found[:MAX_PROBLEMS], Problem("", "", "", f"… and {len(found) - MAX_PROBLEMS} more")]
+    return ContractError(found)
+
+
+def _line(root: yaml.Node | None, problem: Problem) -> int:
+    node, line = root, 1
+    steps: list[str] = ["schema", problem.table] if problem.table else []
+    for step in problem.property.split(".") if problem.property else ():
+        steps += ["items"] if step == "items" else ["properties", step]
+    custom = re.fullmatch(r"customProperties ([^.]+)(.*)", problem.construct)
+    if custom:
+        inside = custom[2].split(".")[1:]
+        steps += ["customProperties", custom[1], *(["value", *inside] if inside else [])]
+    else:
+        steps += problem.construct.split(".")
+    for step in steps:
+        found = _member(node, step)
+        if found is None:
+            break
+        key, node = found
+        line = key.start_mark.line + 1
+    return line
+
+
+def _member(node: yaml.Node | None, step: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """Return the node with the line of a key, or of the entry of a list with this name, and its value."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if getattr(key, "value", None) == step), None)
+    if isinstance(node, yaml.SequenceNode):
+        for number, entry in enumerate(node.value, 1):
+            names = [_member(entry, name) for name in ("name", "property")]
+            if step == f"number {number}" or any(name and name[1].value == step for name in names):
+                return entry, entry
+    return None

@@ -1,0 +1,276 @@
+"""Contracts of the Open Data Contract Standard v3, read into frozen tables.
+
+What a contract may state is in three lists, here for the document and its tables, in odcs_column.py for
+properties, in odcs_options.py for logicalTypeOptions. Whatever is in none of them is an error of one line that
+names file, table, property and construct: nothing is ignored in silence.
+
+What the standard has no word for is stated as customProperties of a table (TABLE_PROPERTIES), and as `source`
+of a property.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import Any, TypeVar
+
+from open_data_contract_standard.model import SchemaObject
+
+from contracts.errors import UsageError
+from contracts.odcs.columns import (
+    INFORMATIONAL,
+    check_name,
+    check_quality,
+    check_relationships,
+    columns_of,
+    custom_properties,
+    describe,
+)
+from contracts.odcs.document import Place, check_keys, read
+from contracts.odcs.expressions import check_expression
+from contracts.odcs.file_options import csv_dialect, file_globs, path_of
+from contracts.odcs.forms import TABLE_PROPERTIES
+from contracts.odcs.partitions import with_partition
+from contracts.odcs.problems import ContractError, Problems, with_lines
+from contracts.table import Column, Identity, Kind, Table, WriteDisposition
+
+__all__ = ["load", "shipped"]
+
+SUFFIX = ".odcs.yaml"
+TABLE_SUPPORTED = (
+    *("name", "physicalName", "physicalType", "logicalType", "description", "properties", "customProperties"),
+    *("quality", "relationships"),
+)
+TABLE_INFORMATIONAL = (*INFORMATIONAL, "dataGranularityDescription", "context")
+PHYSICAL_TABLES = ("table", "topic", "file", "object", "stream")
+"""Forms of a table's source; a view cannot be written to."""
+
+DESCRIPTION_LENGTH = 16384
+MAX_CLUSTERING = 4
+KEY_KINDS = (*(Kind.STRING, Kind.INTEGER, Kind.NUMERIC, Kind.BOOLEAN, Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP),)
+"""What can be compared for equality, and so be in a key or cluster a table in BigQuery."""
+
+Word = TypeVar("Word", bound=enum.Enum)
+
+
+def load(paths: Sequence[tuple[str, str]]) -> dict[str, Table]:
+    """The tables of all contracts, by name; `paths` holds pairs of a file's name and its YAML text.
+
+    Raises ContractError with all that is not supported or not valid, one line for each problem, and UsageError for text
+    that is no contract and for a table that is in two files.
+    """
+    tables: dict[str, Table] = {}
+    origin: dict[str, str] = {}
+    problems = Problems()
+    for file, text in paths:
+        found: list[Table] = []
+        with problems.collecting():
+            found = _tables_of(file, text)
+        for table in found:
+            twice = origin.get(table.name.casefold())
+            if twice is not None:
+                raise UsageError(f"{file}: table {table.name} is in {twice} already; a table has one contract")
+            tables[table.name] = table
+            origin[table.name.casefold()] = file
+    problems.check()
+    return tables
+
+
+def shipped() -> dict[str, Table]:
+    """The tables of the contracts that come with the product, by name."""
+    files = sorted((f for f in resources.files("contracts").iterdir() if f.name.endswith(SUFFIX)), key=lambda f: f.name)
+    return load([(file.name, file.read_text(encoding="utf-8")) for file in files])
+
+
+def _tables_of(file: str, text: str) -> list[Table]:
+    raw = read(file, text)
+    try:
+        return _tables(file, raw)
+    except ContractError as error:
+        raise with_lines(error, text) from None
+
+
+def _tables(file: str, raw: Mapping[str, Any]) -> list[Table]:
+    place = Place(file)
+    for entry in raw.get("customProperties") or ():
+        if entry.get("property") in (*TABLE_PROPERTIES, "source"):
+            raise place.error(f"customProperties {entry['property']}", "belongs to a table or property under 'schema'")
+    if not raw.get("schema"):
+        raise place.error("schema", "is missing: a contract describes at least one table")
+    tables: list[Table] = []
+    problems = Problems()
+    for member in raw["schema"]:
+        with problems.collecting():
+            tables.append(_table(place, member))
+    problems.check()
+    return [replace(table, contract_id=str(raw["id"]), contract_version=str(raw["version"])) for table in tables]
+
+
+def _table(document: Place, raw: Mapping[str, Any]) -> Table:
+    if not raw.get("name"):
+        raise document.error("schema", "has a table without a name")
+    place = replace(document, table=str(raw["name"]), notes=[])
+    problems = Problems()
+    with problems.collecting():
+        check_keys(place, raw, SchemaObject, (*TABLE_SUPPORTED, *TABLE_INFORMATIONAL))
+    with problems.collecting():
+        _check_table_head(place, raw)
+    with problems.collecting():
+        stated = columns_of(place, raw.get("properties") or ())
+    with problems.collecting():
+        custom_properties(replace(place, notes=[]), raw, TABLE_PROPERTIES)
+    problems.check()
+    name = str(raw.get("physicalName") or raw["name"])
+    key = _primary_key(place, raw["properties"])
+    columns = tuple(
+        replace(column, required=True) if member["name"] in key else column
+        for member, column in zip(raw["properties"], stated, strict=True)
+    )
+    names = {str(member["name"]): column.name for member, column in zip(raw["properties"], columns, strict=True)}
+    table = Table(
+        name=name,
+        columns=columns,
+        primary_key=tuple(names[member] for member in key),
+        partition=_partition(place, raw["properties"], columns),
+        description=describe(place, raw, DESCRIPTION_LENGTH),
+    )
+    for column in (table.column(member) for member in table.primary_key):
+        if column.kind not in KEY_KINDS or column.repeated:
+            raise place.inside(column.name).error("primaryKey", f"cannot be {_kind(column)}")
+    for column in table.derived_columns:
+        problem = check_expression(table, column)
+        if problem:
+            raise place.inside(column.name).error("transformLogic", problem)
+    table = _checked_identity(place, _with_table_properties(place, raw, table))
+    return replace(table, notes=tuple(place.notes))
+
+
+def _check_table_head(place: Place, raw: Mapping[str, Any]) -> None:
+    """Raise ContractError for a problem of the table itself, not of its columns."""
+    name = str(raw.get("physicalName") or raw["name"])
+    check_name(place, "physicalName" if raw.get("physicalName") else "name", name)
+    if raw.get("logicalType") not in (None, "object"):
+        raise place.error("logicalType", f"must be object, not {raw['logicalType']}")
+    if raw.get("physicalType") is not None and raw["physicalType"].lower() not in PHYSICAL_TABLES:
+        known = ", ".join(PHYSICAL_TABLES)
+        raise place.error("physicalType", f"{raw['physicalType']} is not supported for a table; {known} are")
+    check_quality(place, raw)
+    check_relationships(place, raw)
+    if not raw.get("properties"):
+        raise place.error("properties", "is missing: a table needs columns")
+
+
+def _primary_key(place: Place, members: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the properties that make the primary key, in order; they are required, as in SQL, stated or not.
+
+    If no property is a primaryKey, the only one that is required and unique is the key; otherwise there is none.
+    """
+    positions: dict[str, int] = {}
+    for member in members:
+        name, position = str(member["name"]), member.get("primaryKeyPosition")
+        if member.get("primaryKey"):
+            positions[name] = -1 if position is None else position
+        elif position not in (None, -1):
+            raise place.inside(name).error("primaryKeyPosition", "is given without primaryKey: true")
+    unique = [str(member["name"]) for member in members if member.get("unique")]
+    if not positions:
+        candidates = [str(member["name"]) for member in members if member.get("unique") and member.get("required")]
+        positions = {candidates[0]: 1} if len(candidates) == 1 else {}
+    for name in unique:
+        if list(positions) != [name]:
+            place.inside(name).note("unique", "is not checked by a run: only the primary key is")
+    ordered = sorted(positions, key=lambda name: positions[name])
+    stated = [positions[name] for name in ordered]
+    if stated != [-1] * len(stated) and stated != list(range(1, len(stated) + 1)):
+        raise place.error("primaryKeyPosition", f"must count from 1 to {len(stated)}, not {stated}")
+    return ordered
+
+
+def _partition(place: Place, members: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str | None:
+    found: str | None = None
+    for member, column in zip(members, columns, strict=True):
+        at = place.inside(str(member["name"]))
+        if not member.get("partitioned"):
+            if member.get("partitionKeyPosition") not in (None, -1):
+                raise at.error("partitionKeyPosition", "is given without partitioned: true")
+            continue
+        if found is not None or member.get("partitionKeyPosition") not in (None, -1, 1):
+            raise at.error("partitioned", "is supported for one column of a table")
+        if column.kind not in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP) or column.repeated:
+            raise at.error("partitioned", f"needs a date or timestamp column, not {_kind(column)}")
+        found = column.name
+    return found
+
+
+def _with_table_properties(place: Place, raw: Mapping[str, Any], table: Table) -> Table:
+    given = custom_properties(place, raw, TABLE_PROPERTIES)
+    if "dataset" in given:
+        check_name(place, "customProperties dataset", str(given["dataset"]))
+        table = replace(table, dataset=str(given["dataset"]))
+    if "versionBy" in given:
+        kinds = (*KEY_KINDS, Kind.FLOAT)
+        table = replace(table, version_by=_column_named(place, table, "versionBy", given["versionBy"], kinds))
+    if "clustering" in given:
+        names = given["clustering"]
+        if not isinstance(names, list) or not 0 < len(set(map(str, names))) == len(names) <= MAX_CLUSTERING:
+            problem = f"must list one to {MAX_CLUSTERING} different columns, not {names!r}"
+            raise place.error("customProperties clustering", problem)
+        clustering = tuple(_column_named(place, table, "clustering", name, KEY_KINDS) for name in names)
+        table = replace(table, clustering=clustering)
+    if "partition" in given:
+        table = with_partition(place, given["partition"], table)
+    return replace(
+        table,
+        disposition=_word(place, given, "writeDisposition", table.disposition),
+        identity=_identity(place, given, table),
+        unknown_fields=_word(place, given, "unknownFields", table.unknown_fields),
+        csv=csv_dialect(place, given["csv"]) if "csv" in given else table.csv,
+        records_path=path_of(place, "recordsPath", given["recordsPath"]) if "recordsPath" in given else (),
+        files=file_globs(place, given["files"]) if "files" in given else (),
+    )
+
+
+def _identity(place: Place, given: Mapping[str, Any], table: Table) -> Identity:
+    if table.primary_key:
+        if "identity" in given and given["identity"] != Identity.KEY.value:
+            key = ", ".join(table.primary_key)
+            raise place.error("customProperties identity", f"{given['identity']!r} contradicts the primary key {key}")
+        return Identity.KEY
+    identity = _word(place, given, "identity", Identity.POSITION)
+    if identity is Identity.KEY:
+        raise place.error("customProperties identity", "is key, but no property is a primaryKey")
+    return identity
+
+
+def _checked_identity(place: Place, table: Table) -> Table:
+    """Return the table; raise UsageError if it has no key and something that needs one."""
+    if table.identity is Identity.KEY:
+        return table
+    if table.disposition is not WriteDisposition.APPEND:
+        problem = f"is {table.disposition.value}, but the table has no primaryKey: it can only append"
+        raise place.error("customProperties writeDisposition", problem)
+    if table.version_by:
+        raise place.error("customProperties versionBy", "needs a primaryKey: it chooses among the records of a key")
+    return table
+
+
+def _word(place: Place, given: Mapping[str, Any], name: str, default: Word) -> Word:
+    words = [member.value for member in type(default)]
+    if name in given and given[name] not in words:
+        raise place.error(f"customProperties {name}", f"must be one of {', '.join(words)}, not {given[name]!r}")
+    return type(default)(given.get(name, default.value))
+
+
+def _column_named(place: Place, table: Table, construct: str, name: object, kinds: Sequence[Kind]) -> str:
+    column = next((column for column in table.columns if column.name == name), None)
+    if column is None:
+        raise place.error(f"customProperties {construct}", f"names {name!r}, which is not a column of the table")
+    if column.kind not in kinds or column.repeated:
+        raise place.error(f"customProperties {construct}", f"names {name}, which is {_kind(column)}")
+    return column.name
+
+
+def _kind(column: Column) -> str:
+    return f"an array of {column.kind.value}" if column.repeated else column.kind.value

@@ -1,0 +1,84 @@
+"""A batch's summary, read from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, PASSED_OVER, RUN, STAGED
+from pipelines.batch.preflight import PreparedBatch
+from pipelines.runs.summary import Counts, EndOfRun, TableCounter, TableSummary
+from transforms.ledger import State
+
+__all__ = ["BatchSummary", "batch_summary"]
+
+NOTHING_PASSED_OVER: Mapping[str, Any] = {"count": 0, "files": [], "uncommitted": 0}
+OUTPUT = ("processed", "dead_letters", "tables", "jobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSummary(EndOfRun):
+    """What a batch has done."""
+
+    tables: Mapping[str, TableSummary[Counts]]
+    passed_over: Mapping[str, Any]
+    """The files that belong to no table: `count`, the first `files`, and how many are `uncommitted`."""
+    output: Mapping[str, Sequence[str]]
+    """What the run has written: URIs of `processed` and `dead_letters`, names of `tables`, ids of `jobs`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--summary` writes."""
+        return {
+            **self._head(),
+            "tables": {name: table.to_json() for name, table in self.tables.items()},
+            "passed_over": self.passed_over,
+            "seconds": round(self.seconds, 3),
+            "output": self.output,
+        }
+
+
+def batch_summary(prepared: PreparedBatch, began: datetime, why: str | None, seconds: float) -> BatchSummary:
+    """Return what the ledger says of a run that began at `began`. `why` is the reason of a failure that is known.
+
+    An attempt that has written no end to the ledger has failed; the end is written here.
+    """
+    ledger, run = prepared.destination.ledger, prepared.batch.run
+    end = next(iter(ledger.lines(run.run_id, RUN)), None)
+    if end is None or (end["recorded_at"] < began and not prepared.finished):
+        if prepared.batch.inputs and not why:
+            why = "the job ended, and no step of it has closed the run"
+        ledger.record_end(run, State.FAILED if why else State.DONE, {"why": why} if why else {})
+        end = ledger.lines(run.run_id, RUN)[0]
+    detail = end["detail"] or {}
+    passed_over = next((line["detail"] for line in ledger.lines(run.run_id, PASSED_OVER)), None)
+    return BatchSummary(
+        run_id=run.run_id,
+        pipeline=run.pipeline,
+        state=State(end["state"]),
+        why=detail.get("why") or None,
+        seconds=seconds,
+        tables=_tables(prepared),
+        passed_over=passed_over or NOTHING_PASSED_OVER,
+        output={name: detail.get(name, []) for name in OUTPUT},
+    )
+
+
+def _tables(prepared: PreparedBatch) -> dict[str, TableSummary[Counts]]:
+    """Return the counts of each table: those of its load, or of its staging where it has not been loaded."""
+    ledger, run_id = prepared.destination.ledger, prepared.batch.run.run_id
+    lines = ledger.lines(run_id, LOADED)
+    loaded = {line["table"] for line in lines}
+    lines += [line for line in ledger.lines(run_id, STAGED) if line["table"] not in loaded]
+    counters: dict[str, TableCounter[Counts]] = {}
+    for line in lines:
+        counts = Counts(
+            read=line["read"] or 0,
+            written=line["written"] or 0,
+            duplicate=line["duplicate"] or 0,
+            dead_letter=line["dead_letter"] or 0,
+        )
+        counters.setdefault(line["table"], TableCounter(Counts)).add(line, counts)
+    missing = {line["table"]: line["detail"] for line in ledger.lines(run_id, MISSING_COLUMNS)}
+    return {name: counter.summary(missing.get(name)) for name, counter in counters.items()}

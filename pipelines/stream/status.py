@@ -1,0 +1,103 @@
+"""The status of a stream's job: what its engine, Kafka and the ledger say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import Leases
+from connectors.bookkeeping.ledger import LedgerTable
+from connectors.files.storage import Storage
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.group_offsets import GroupOffsets
+from connectors.kafka.lag import lag
+from pipelines.engines.job import Job
+from pipelines.engines.naming import stream_version
+from pipelines.runs.contracts import load_contracts
+from pipelines.runs.settings import StreamSettings
+from pipelines.stream.preflight import topics_of
+
+__all__ = ["HeldLease", "StreamStatus", "stream_status"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """Which run holds the group's lease, and until when without another heartbeat."""
+
+    run_id: str
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamStatus:
+    """How a stream's job is. What does not exist is None."""
+
+    job: Job | None
+    launcher_version: str
+    """The version that a job submitted now would carry."""
+    group: str
+    lag: Mapping[str, int]
+    """Offsets that are left to read, by source."""
+    lease: HeldLease | None
+    ledger: Mapping[str, Any] | None
+    """The newest line of the ledger about the stream's sources, by column."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `stream status --format json` prints."""
+        return {
+            "job": self.job and asdict(self.job),
+            "launcher_version": self.launcher_version,
+            "group": self.group,
+            "lag": dict(self.lag),
+            "lease": self.lease and asdict(self.lease),
+            "ledger": self.ledger and dict(self.ledger),
+        }
+
+    def lines(self) -> list[str]:
+        """Return what `stream status` prints."""
+        lines = ["job      none of this name"]
+        if job := self.job:
+            lines = [f"job      {job.name} is {job.state} ({job.detail}), id {job.id}"]
+            lines.append(f"version  {job.version or 'unknown'}; this launcher is {self.launcher_version}")
+            lines += [f"page     {job.url}"] if job.url else []
+        lines.append(f"lag      {sum(self.lag.values()):,} records of group {self.group} in {len(self.lag)} partitions")
+        lease = f"run {self.lease.run_id}, until {self.lease.until:%H:%M:%S}" if self.lease else "not held"
+        lines.append(f"lease    {lease}")
+        if self.ledger is None:
+            return [*lines, "ledger   no line yet"]
+        line = self.ledger
+        doors = f"written {line['written']}, duplicates {line['duplicate']}, dead letters {line['dead_letter']}"
+        offsets = f"{line['source']} offsets {line['first_offset']} to {line['last_offset']}"
+        return [*lines, f"ledger   {offsets}: {doors}, at {line['recorded_at']:%Y-%m-%d %H:%M:%S}"]
+
+
+def stream_status(settings: StreamSettings, job: Job | None) -> StreamStatus:
+    """Return the status of a stream whose job is `job`. Raises UsageError for a topic that does not exist."""
+    storage = Storage(settings.project)
+    offsets = GroupOffsets(KafkaConfig.load(settings.servers, settings.kafka_config, storage.read), settings.group)
+    contracts = load_contracts(storage, settings.contracts)
+    topics = topics_of(settings.topics, contracts)
+    offsets.check(topics)
+    sources = offsets.sources(topics)
+    lease, line = _bookkeeping(settings, sources)
+    return StreamStatus(
+        job=job,
+        launcher_version=stream_version({name: contracts[name] for name in topics.values()}),
+        group=settings.group,
+        lag=lag(offsets.committed(sources), offsets.ends(sources)),
+        lease=lease,
+        ledger=line,
+    )
+
+
+def _bookkeeping(settings: StreamSettings, sources: Sequence[str]) -> tuple[HeldLease | None, Mapping[str, Any] | None]:
+    """Return the group's lease and the newest line of the ledger; None each if no stream has created the tables yet."""
+    warehouse, dataset = Warehouse(settings.project, settings.location), settings.operations_dataset
+    if warehouse.existing(dataset, "leases") is None:
+        return None, None
+    holders = Leases(warehouse, dataset).holders([f"group:{settings.group}"])
+    lease = HeldLease(holders[0].run_id, holders[0].until) if holders else None
+    return lease, LedgerTable(warehouse, dataset).newest_offsets(list(sources))

@@ -1,0 +1,142 @@
+"""Files as they come: CSV without a header, with a preamble, comments, escapes or ragged rows; values in the path."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+import yaml
+
+from connectors.files.names import InputFile, belonging
+from connectors.files.storage import StoredFile
+from connectors.sources.files import FileRange, blocks_of
+from contracts.decoding.decoder import Decoder
+from contracts.odcs.tables import load
+from contracts.table import Table
+from pipelines.replay import decode_again
+
+TODAY = date(2024, 6, 15)
+PROPERTIES = "[{name: ride_id, logicalType: integer, primaryKey: true}, {name: minutes, logicalType: integer}]"
+
+
+def table_of(custom: str = "[]", properties: str = PROPERTIES) -> Table:
+    schema = {"name": "rides", "properties": yaml.safe_load(properties), "customProperties": yaml.safe_load(custom)}
+    document = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": "t", "version": "1", "schema": [schema]}
+    return load([("t.odcs.yaml", yaml.safe_dump(document))])["rides"]
+
+
+def read(table: Table, data: bytes, uri: str = "gs://b/rides.csv") -> tuple[list[tuple[Any, ...]], list[str]]:
+    """The rows of a file, and the messages of its refused records."""
+    decoder = Decoder(table, lambda: TODAY)
+    part = FileRange(InputFile("rides", uri, len(data), 0))
+    decoded = [decoder.decode(block) for block in blocks_of(io.BytesIO(data), part, table, 10_000)]
+    for refusal in (refusal for each in decoded for refusal in each.refusals):
+        letter = {"raw": refusal.raw, "position": refusal.position, "source": uri, "truncated": refusal.truncated}
+        again = decode_again({**letter, "attributes": json.dumps(refusal.attributes)}, table, 10_000, TODAY)
+        assert again is not None
+        assert (again.code, again.message) == (refusal.code, refusal.message)
+    names = [column.name for column in table.columns]
+    rows = [row for each in decoded for row in each.rows.select(names).rows()]
+    return rows, [refusal.message for each in decoded for refusal in each.refusals]
+
+
+def csv(**options: Any) -> str:
+    return yaml.safe_dump([{"property": "csv", "value": options}])
+
+
+def test_no_header() -> None:
+    assert read(table_of(csv(header=False)), b"1,12\n2,7\n") == ([(1, 12), (2, 7)], [])
+    assert read(table_of(csv(header=False, delimiter=";")), b"1;12\n2\n")[1] == [
+        "the record has 1 fields, the header has 2"
+    ]
+
+
+def test_lines_before_the_header() -> None:
+    data = b'Exported by: "depot\n\n\nride_id,minutes\n1,12\n'
+    assert read(table_of(csv(skipLines=3)), data) == ([(1, 12)], [])
+    assert read(table_of(csv(skipLines=3, header=False)), data.replace(b"ride_id,minutes\n", b"")) == ([(1, 12)], [])
+    assert read(table_of(csv(skipLines=9)), data) == ([], [])
+
+
+def test_comment_lines() -> None:
+    data = b'# a "quote\nride_id,minutes\n#1,2\n1,12\n"# no\n# comment",1\n2,#\n'
+    rows, messages = read(table_of(csv(comment="#")), data)
+    assert (rows, len(messages)) == ([(1, 12)], 2)
+
+
+def test_ragged_rows() -> None:
+    data = b"ride_id,minutes\n1\n2,7\n3,8,9\n"
+    rows, messages = read(table_of(csv(raggedRows=True)), data)
+    assert rows == [(1, None), (2, 7)]
+    assert messages == ["the record has 3 fields, the header has 2"]
+    assert read(table_of(), data)[0] == [(2, 7)]
+
+
+TEXTS = "[{name: id, logicalType: integer, primaryKey: true}, {name: a, logicalType: string}]"
+
+
+def test_escape_characters() -> None:
+    table = table_of(csv(escape="\\", nulls=["\\N"]), TEXTS)
+    data = rb"""id,a
+1,"say \"hi\", now"
+2,one\,two
+3,\N
+4,"a ""b"" \\"
+5,"line
+\"two\""
+""".replace(b"\r", b"")
+    expected = [(1, 'say "hi", now'), (2, "one,two"), (3, None), (4, 'a "b" \\'), (5, 'line\n"two"')]
+    assert read(table, data, "gs://b/rides.csv") == (expected, [])
+    assert read(table_of(csv(escape="\\"), TEXTS), b'id,a\n1,"x\\"\n2,y\n')[0] == [(2, "y")]
+
+
+@pytest.mark.parametrize("options", [{}, {"header": False}, {"skipLines": 1}])
+def test_lone_carriage_returns_as_line_ends(options: dict[str, Any]) -> None:
+    data = b"" if "header" in options else b"ride_id,minutes\r"
+    data = b"\r" * options.get("skipLines", 0) + data + b"1,12\r2,7"
+    assert read(table_of(csv(**options)), data) == ([(1, 12), (2, 7)], [])
+    assert read(table_of(), b"ride_id,minutes\n1,1\r2,7\n")[0] == []
+
+
+def test_records_inside_a_document() -> None:
+    table = table_of("[{property: recordsPath, value: data.items}]")
+    data = b'{"n":1,"data":{"items":[\n{"ride_id":1,"minutes":2},\n{"ride_id":"x"}]}}'
+    rows, messages = read(table, data, "gs://b/rides.json")
+    assert rows == [(1, 2)]
+    assert len(messages) == 1
+    (message,) = read(table, b'{"data":[]}', "gs://b/rides.json")[1]
+    assert message == "the file cannot be read: it has no array at data.items"
+
+
+PARTITIONED = """[
+  {name: ride_id, logicalType: integer, primaryKey: true},
+  {name: dt, logicalType: date}, {name: Hour, logicalType: integer},
+  {name: region, logicalType: string, customProperties: [{property: pathPart, value: zone}]},
+  {name: origin, logicalType: string, customProperties: [{property: fileName, value: true}]}]"""
+FOLDER = "gs://b/rides/dt=2024-01-01/hour=05/zone=a%2Fb/"
+
+
+def test_values_in_the_path() -> None:
+    table, day = table_of(properties=PARTITIONED), date(2024, 1, 1)
+    expected = [(1, day, 5, "a/b", "x.csv"), (2, day, 5, "a/b", "x.csv")]
+    assert read(table, b"ride_id\n1\n+2\n", FOLDER + "x.csv") == (expected, [])
+    lines = b'{"ride_id":1,"dt":null,"Hour":7}\n{"ride_id":2.0}\n'
+    rows = [(1, day, 7, "a/b", "x.ndjson"), (2, day, 5, "a/b", "x.ndjson")]
+    assert read(table, lines, FOLDER + "x.ndjson") == (rows, [])
+    uri = "gs://b/rides/zone=__HIVE_DEFAULT_PARTITION__/x.csv"
+    assert read(table, b"ride_id\n1\n", uri) == ([(1, None, None, None, "x.csv")], [])
+    assert read(table, b"ride_id\n1\n", "gs://b/rides/dt=may/x.csv")[1] == ['dt: "may" is not a date']
+
+
+def test_files_that_the_contract_names() -> None:
+    table = table_of("[{property: files, value: ['export/**/*.csv', 'R?.ndjson.gz']}]")
+    names = ["export/a.csv", "export/2024/05/b.csv", "R1.ndjson.gz", "rides.csv", "export/a.txt", "R12.ndjson.gz"]
+    stored = [StoredFile(f"gs://b/in/{name}", 1, 1) for name in names]
+    listing = belonging(stored, "gs://b/in", {"rides": table})
+    assert [file.uri.removeprefix("gs://b/in/") for file in listing.files] == ["R1.ndjson.gz", *sorted(names[:2])]
+    assert len(listing.passed_over) == 3
+    twice = belonging(stored[:1], "gs://b/in", {"rides": table, "others": table})
+    assert twice.passed_over[0].reason == "the contracts of others and rides both have it among their files"

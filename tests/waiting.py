@@ -1,0 +1,29 @@
+"""Wait for what another process or thread does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from subprocess import Popen
+from typing import TypeVar
+
+from tests.launching import Launched
+
+__all__ = ["wait_until"]
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T], seconds: float = 120.0, process: Launched | Popen[str] | None = None, pause: float = 0.1
+) -> T:
+    """Poll until `condition()` is true, and return its value.
+
+    Fails after `seconds`, or as soon as `process` has ended, with what it printed.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
+        time.sleep(pause)
+    return value

@@ -1,0 +1,3 @@
+from airflow.exceptions import AirflowException
+
+class AirflowFailException(AirflowException): ...
