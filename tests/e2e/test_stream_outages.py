@@ -111,7 +111,9 @@ def test_bigquery_fails_for_half_a_minute_and_refuses_a_row(kafka_cloud: tuple[P
         summary = start.finish()
     stream.check(feed)
     assert summary["state"] == "done"
-    refusals = re.findall(r"BigQuery refuses (the appends to [\w.]+|GET \S+|POST \S+) \((\d+) tries in (\d+) s\): ", start.said)
+    refusals = re.findall(
+        r"BigQuery refuses (the appends to [\w.]+|GET \S+|POST \S+) \((\d+) tries in (\d+) s\): ", start.said
+    )
     assert {what.startswith("the appends") for what, _, _ in refusals} == {True, False}
     assert min(int(seconds) for _, _, seconds in refusals) < 10
     assert min(outage.failed[True], outage.failed[False], *rest.failed.values()) > 0
