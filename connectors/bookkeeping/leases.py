@@ -120,6 +120,10 @@ class Leases:
         owners = {row["table"] for row in self._rows(tables) if row["token"] == token}
         return owners >= set(tables)
 
+    def known(self, names: Sequence[str]) -> set[str]:
+        """Return those of `names` whose lease somebody has held, now or before."""
+        return {row["table"] for row in self._rows(names)}
+
     def other_holder(self, table: str, token: str) -> str | None:
         """Return the run whose name is on the lease of `table`, dead or alive, if it is not `token`; else None."""
         return next((row["run_id"] for row in _others(self._rows([table]), token)), None)

@@ -161,6 +161,16 @@ class LedgerTable:
         )
         return {row["source"]: row["recorded_at"] for row in rows}
 
+    def written_since(self, since: datetime) -> int:
+        """Return how many rows streams have written since a time, by all lines of the ledger."""
+        table = f"`{self._warehouse.project}.{self._dataset}.{self._spec.name}`"
+        (row,) = self._warehouse.query(
+            f"SELECT SUM(written) AS written FROM {table} WHERE kind = @kind AND recorded_at >= @since",
+            kind=OFFSETS,
+            since=since,
+        )
+        return row["written"] or 0
+
     def loaded_files(self) -> set[tuple[str, str, int]]:
         """Return (table, URI, generation) of every file that a run has loaded completely."""
         rows = self._warehouse.query(

@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.leases import Leases
 from connectors.files.storage import Storage
 from connectors.kafka.client import NEW_PARTITIONS, admin, create_topics, topic_ids
 from connectors.kafka.config import KafkaConfig
@@ -44,6 +45,8 @@ class PreparedStream:
     """The launcher's own view of the group: it does not wait for a broker that does not answer."""
     generations: Mapping[str, str] = field(default_factory=dict)
     """The id of each topic whose table has no key: its rows are told apart by their offsets."""
+    group_is_known: bool = False
+    """Whether a stream has had the lease of the group before."""
 
     @property
     def datasets(self) -> dict[str, str]:
@@ -120,6 +123,8 @@ def prepare_stream(settings: StreamSettings, log: Callable[[str], None]) -> Prep
         with admin(kafka) as client:
             prepared = replace(prepared, generations=topic_ids(client, kafka, keyless))
     ensure_operations(warehouse, settings.operations_dataset)
+    known = Leases(warehouse, settings.operations_dataset).known([f"group:{settings.group}"])
+    prepared = replace(prepared, group_is_known=bool(known))
     for name, table in prepared.tables.items():
         for note in table.notes:
             log(f"{name}: {note}")
