@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
 
+import polars
 import pytest
 from apache_beam.runners.portability.stager import Stager
 
@@ -34,6 +34,8 @@ DERIVED = {
     "user_events": ("event_hour", "12"),
     "user_events_streaming": ("event_hour", "12"),
 }
+PACKAGES = str(Path(polars.__file__).parents[1])
+"""Where the dependencies are: an environment may share those of another one."""
 WORKER = """
 import importlib, importlib.metadata, json, pkgutil, sys
 installed, packages = sys.argv[1:3]
@@ -79,9 +81,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_record_of_each_shipped_contract_is_decoded_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     assert set(RECORDS) == set(shipped())
-    packages = sysconfig.get_paths()["purelib"]
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", WORKER, str(installed), packages],
+        [sys.executable, "-I", "-S", "-c", WORKER, str(installed), PACKAGES],
         cwd=tmp_path,
         input=json.dumps(RECORDS),
         capture_output=True,
@@ -122,18 +123,17 @@ def command(installed: Path, packages: Path | str, *arguments: str) -> subproces
 
 
 def test_the_package_has_a_command(installed: Path) -> None:
-    packages = sysconfig.get_paths()["purelib"]
-    found = command(installed, packages, "query", "--help")
+    found = command(installed, PACKAGES, "query", "--help")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith("usage: launcher.py query ")
-    found = command(installed, packages, "nothing")
+    found = command(installed, PACKAGES, "nothing")
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.startswith("error: unknown command 'nothing'")
     assert list(installed.glob("shop_pipeline-*.dist-info/licenses/NOTICE"))
 
 
 def test_the_local_cloud_without_its_extra_says_what_to_install(installed: Path, tmp_path: Path) -> None:
-    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
+    for path in Path(PACKAGES).iterdir():
         if not path.name.startswith(("bqemulator", "duckdb")):
             (tmp_path / path.name).symlink_to(path)
     found = command(installed, tmp_path, "query", "SELECT 1", "--local")
