@@ -109,6 +109,10 @@ LEDGER = BookkeepingTable(
         Field("pipeline_version", STRING, "Version of the code that wrote the line"),
         Field("started_at", TIMESTAMP, "When the run began"),
         _required("recorded_at", TIMESTAMP, "When the line was written; of two lines about the same the newer counts"),
+        Field("dataset", STRING, "Dataset of the table; null in lines of versions before"),
+        Field("cluster", STRING, "Of a line of a stream: the id of Kafka's cluster"),
+        Field("topic_id", STRING, "Of a line of a stream: the id of the topic, which a recreated topic does not share"),
+        Field("first_recorded_at", TIMESTAMP, "Of a line that stands for several: when the first was written"),
     ),
     partition="recorded_at",
     clustering=("run_id",),
@@ -183,7 +187,8 @@ TABLES = (LEDGER, DEAD_LETTERS, LEASES, HEARTBEATS, WRITE_STREAMS)
 DOCUMENT_HEAD = """# The operations dataset
 
 The tables that the pipelines keep about themselves, from `contracts/bookkeeping.py`, by
-`python -m contracts.bookkeeping`. The view `ledger_current` shows of each line of `ledger` the newest.
+`python -m contracts.bookkeeping`. The view `ledger_current` shows the newest line about each thing, and each offset in
+one line: earlier lines keep the offsets that no later line covers. Such a line is `shared`: its counts are its share.
 
 """
 

@@ -106,10 +106,14 @@ class Refusal:
         return self.size is not None and self.size > len(self.raw)
 
 
-def dead_letter_id(table: str, source: str, position: int, raw: bytes) -> str:
-    """32 hex digits that name a refused record: the same record refused twice is the same dead letter."""
+def dead_letter_id(table: str, source: str, position: int, raw: bytes, *more: str) -> str:
+    """32 hex digits that name a refused record: the same record refused twice is the same dead letter.
+
+    `more` is what tells records apart whose names and bytes are equal: the dataset, the incarnation of a topic, the key
+    of a record without a value.
+    """
     digest = blake2b(digest_size=16)
-    for part in (table.encode(), source.encode(), str(position).encode(), raw):
+    for part in (table.encode(), source.encode(), str(position).encode(), raw, *(text.encode() for text in more)):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()

@@ -46,25 +46,31 @@ DEAD_LETTER = DEAD_LETTERS.arrow_schema()
 """The schema of dead letters, one row for each refused record; `attributes` is JSON."""
 
 
-def dead_letters(table: Table, source: str, refusals: Sequence[Refusal], run: Run, now: datetime) -> pa.Table:
+def dead_letters(
+    table: Table, source: str, refusals: Sequence[Refusal], run: Run, now: datetime, origin: str = ""
+) -> pa.Table:
     """Return the refused records of one source as rows of DEAD_LETTER, each small enough for BigQuery.
 
-    `dead_letter_id` is the digest of the refusal before anything is cut. A refusal whose row cannot be built, for any
+    `dead_letter_id` is the digest of the refusal before anything is cut. `origin` is part of it: it tells sources and
+    tables of the same name apart. A refusal whose row cannot be built, for any
     unforeseen reason, becomes a row without the record.
     """
-    tables, failures = bisect(refusals, lambda part: _rows(table, source, part, run, now))
+    tables, failures = bisect(refusals, lambda part: _rows(table, source, part, run, now, origin))
     for refusal, error in failures:
         message = f"{refusal.message} (without its record, which no dead letter holds: {error})"
         bare = Refusal(refusal.position, b"", refusal.code, message, size=max(1, len(refusal.raw)))
-        tables.append(_rows(table, source, [bare], run, now))
+        tables.append(_rows(table, source, [bare], run, now, origin))
     return pa.concat_tables(tables)
 
 
-def _rows(table: Table, source: str, refusals: Sequence[Refusal], run: Run, now: datetime) -> pa.Table:
+def _rows(table: Table, source: str, refusals: Sequence[Refusal], run: Run, now: datetime, origin: str) -> pa.Table:
     times = len(refusals)
     fitted = _fitted(refusals)
     columns: dict[str, list[Any]] = {
-        "dead_letter_id": [dead_letter_id(table.name, source, each.position, each.raw) for each in refusals],
+        "dead_letter_id": [
+            dead_letter_id(table.name, source, each.position, each.raw, origin, json.dumps(each.attributes.get("key")))
+            for each in refusals
+        ],
         "table": [table.name] * times,
         "source": [source] * times,
         "position": [each.position for each in refusals],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectors.bigquery.ddl import create_table, create_view
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.ledger import CURRENT, LedgerTable, current_query
+from connectors.bookkeeping.ledger import CURRENT, LedgerTable, view_query
 from connectors.bookkeeping.specs import operations_specs
 
 __all__ = ["ensure_operations", "operations_statements"]
@@ -23,5 +23,5 @@ def ensure_operations(warehouse: Warehouse, dataset: str) -> None:
 
 def operations_statements(project: str, dataset: str) -> list[str]:
     """Return the SQL statements that create the tables and the view of `ensure_operations` in an existing dataset."""
-    view = create_view(project, dataset, CURRENT, current_query(project, dataset))
+    view = create_view(project, dataset, CURRENT, view_query(project, dataset))
     return [*(create_table(project, spec) for spec in operations_specs(dataset)), view]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.cloud.bigquery import Table
 
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.current_lines import current_query
+from connectors.bookkeeping.line_sums import sums_of
 from connectors.bookkeeping.specs import spec_of
 from contracts.bookkeeping import LEDGER
 from transforms.ledger import State
 from transforms.run import PIPELINE_VERSION, Run
 from transforms.tally import FileTally, Tally
 
-__all__ = ["LedgerTable", "current_query"]
+__all__ = ["CURRENT", "LedgerTable", "view_query"]
 
 CURRENT = "ledger_current"
 INPUT, STAGED, LOADED, RUN = "input", "staged", "loaded", "run"
@@ -26,28 +28,14 @@ PASSED_OVER, MISSING_COLUMNS = "passed_over", "missing_columns"
 OFFSETS, LOST = "offsets", "lost"
 """Kinds of lines of a stream: the outcome of a range of offsets; a range that the broker removed unread."""
 KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, RUN, OFFSETS, LOST)
-CURRENT_QUERY = """WITH numbered AS (
-  SELECT *,
-    ROW_NUMBER() OVER (PARTITION BY run_id, kind, `table`, source, first_offset ORDER BY recorded_at DESC) AS newest
-  FROM {ledger}
-), redone AS (
-  SELECT *,
-    MIN(first_offset) OVER (PARTITION BY kind, `table`, source ORDER BY recorded_at DESC, first_offset DESC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS redone_from
-  FROM numbered
-  WHERE newest = 1
-)
-SELECT * EXCEPT (newest, redone_from) FROM redone
-WHERE last_offset IS NULL OR redone_from IS NULL OR redone_from > last_offset"""
-"""Copies of a line are removed before ranges are compared: a copy would otherwise count as a later start."""
+RECENT = timedelta(days=1)
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+COLUMNS = tuple(field.name for field in LEDGER.fields)
 
 
-def current_query(project: str, dataset: str) -> str:
-    """Return the query of the view `ledger_current`: the newest line about each thing.
-
-    Of offsets that a later start of a stream has read again, the lines of that start count.
-    """
-    return CURRENT_QUERY.format(ledger=f"`{project}.{dataset}.ledger`")
+def view_query(project: str, dataset: str) -> str:
+    """Return the query of the view `ledger_current`."""
+    return current_query(project, dataset, COLUMNS)
 
 
 class LedgerTable:
@@ -57,14 +45,20 @@ class LedgerTable:
         self._warehouse = warehouse
         self._spec = spec_of(LEDGER, dataset)
         self._dataset = dataset
+        self._table = f"`{warehouse.project}.{dataset}.{self._spec.name}`"
         self._current = f"`{warehouse.project}.{dataset}.{CURRENT}`"
 
     def ensure_view(self) -> None:
-        """Create the view `ledger_current` if it does not exist. The table must exist."""
-        if self._warehouse.existing(self._dataset, CURRENT) is None:
+        """Create the view `ledger_current`, or bring that of a version before up to date. The table must exist."""
+        query = view_query(self._warehouse.project, self._dataset)
+        view = self._warehouse.existing(self._dataset, CURRENT)
+        if view is None:
             view = Table(self._warehouse.reference(self._dataset, CURRENT))
-            view.view_query = current_query(self._warehouse.project, self._dataset)
+            view.view_query = query
             self._warehouse.client.create_table(view, exists_ok=True)
+        elif view.view_query != query:
+            view.view_query = query
+            self._warehouse.client.update_table(view, ["view_query"])
 
     def record(self, run: Run, kind: str, lines: Iterable[Mapping[str, Any]]) -> None:
         """Append lines of one kind; `lines` hold the columns that a run does not determine."""
@@ -82,19 +76,26 @@ class LedgerTable:
             self._warehouse.append(rows, self._spec)
 
     def record_counts(
-        self, run: Run, kind: str, table: str, counts: Mapping[str, FileTally], written: Mapping[str, int] | None = None
+        self,
+        run: Run,
+        kind: str,
+        qualified: str,
+        counts: Mapping[str, FileTally],
+        written: Mapping[str, int] | None = None,
     ) -> None:
-        """Append a line for each source of `table`.
+        """Append a line for each source of a table, DATASET.TABLE.
 
         `written` is the number of rows of each source in the table; staged rows that are not among them are duplicates.
         None before the load.
         """
         lines = []
+        dataset, _, table = qualified.rpartition(".")
         for source, line in counts.items():
             stored = line.written if written is None else written.get(source, 0)
             lines.append(
                 {
                     "table": table,
+                    "dataset": dataset,
                     "source": source,
                     "generation": line.generation,
                     "size": line.size,
@@ -125,27 +126,50 @@ class LedgerTable:
                     row[name] = json.loads(row[name])
         return rows
 
-    def total(self, run_id: str) -> Tally:
-        """Return the sum of the lines of a stream's run. Refused records are counted under the code ''."""
-        row = self._warehouse.query(
-            "SELECT SUM(`read`) AS `read`, SUM(written) AS written, SUM(duplicate) AS duplicate,"
-            f" SUM(dead_letter) AS refused FROM {self._current} WHERE run_id = @run AND kind = @kind",
-            run=run_id,
-            kind=OFFSETS,
-        )[0]
-        refused = {"": row["refused"]} if row["refused"] else {}
-        return Tally(row["read"] or 0, row["written"] or 0, row["duplicate"] or 0, refused)
+    def sums(self, run: Run, datasets: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return one line for each source of a stream's run: the sums of its lines about tables of these datasets.
+
+        Lines about other tables come from another start under the same run id.
+        """
+        lines = self._lines_of(run, OFFSETS)
+        rows = sums_of(self._warehouse, lines, ("dataset", "table", "source"), {"since": run.started_at})
+        return [row for row in rows if row["dataset"] in (None, datasets.get(row["table"]))]
+
+    def lost(self, run: Run) -> list[dict[str, Any]]:
+        """Return the lines of a stream's run about offsets that the broker removed unread, in order."""
+        return self._warehouse.query(
+            f"{self._lines_of(run, LOST)} ORDER BY `table`, source, first_offset", since=run.started_at
+        )
+
+    def _lines_of(self, run: Run, kind: str) -> str:
+        """Return the query of the newest lines of one kind of a run, with the parameter @since."""
+        lines = current_query(self._warehouse.project, self._dataset, COLUMNS, since=True)
+        return f"SELECT * FROM ({lines}) WHERE run_id = {json.dumps(run.run_id)} AND kind = {json.dumps(kind)}"
+
+    def total(self, run: Run, datasets: Mapping[str, str]) -> Tally:
+        """Return the sum of the lines of a stream's run."""
+        total = Tally()
+        for line in self.sums(run, datasets):
+            codes = line["dead_letter_by_code"]
+            unknown = line["dead_letter"] - sum(codes.values())
+            codes = {**codes, **({"": unknown} if unknown else {})}
+            total.add(Tally(line["read"], line["written"], line["duplicate"], codes))
+        return total
 
     def newest_offsets(self, sources: Iterable[str]) -> dict[str, Any] | None:
         """Return the newest line of any stream about one of the sources, None if there is none."""
-        rows = self._warehouse.query(
-            "SELECT run_id, `table`, source, first_offset, last_offset, `read`, written, duplicate, dead_letter,"
-            f" pipeline_version, recorded_at FROM {self._current} WHERE kind = @kind AND source IN UNNEST(@sources)"
-            " ORDER BY recorded_at DESC LIMIT 1",
-            kind=OFFSETS,
-            sources=list(sources),
-        )
-        return rows[0] if rows else None
+        for since in (datetime.now(UTC) - RECENT, EVER):  # of two partitions at most, if there is one
+            rows = self._warehouse.query(
+                "SELECT run_id, `table`, source, first_offset, last_offset, `read`, written, duplicate, dead_letter,"
+                f" pipeline_version, recorded_at FROM {self._table} WHERE kind = @kind AND source IN UNNEST(@sources)"
+                " AND recorded_at >= @since ORDER BY recorded_at DESC LIMIT 1",
+                kind=OFFSETS,
+                sources=list(sources),
+                since=since,
+            )
+            if rows:
+                return rows[0]
+        return None
 
     def first_recorded(self, offsets: Mapping[str, int]) -> dict[str, datetime]:
         """Return when the records at or just below an offset of each source were first recorded, for known sources."""
@@ -153,9 +177,8 @@ class LedgerTable:
             f"(source = {json.dumps(source)} AND first_offset <= {offset} AND last_offset >= {offset - 1})"
             for source, offset in offsets.items()
         )
-        table = f"`{self._warehouse.project}.{self._dataset}.{self._spec.name}`"
         rows = self._warehouse.query(
-            f"SELECT source, MIN(recorded_at) AS recorded_at FROM {table} WHERE kind = @kind AND ({conditions})"
+            f"SELECT source, MIN(recorded_at) AS recorded_at FROM {self._table} WHERE kind = @kind AND ({conditions})"
             " GROUP BY source",
             kind=OFFSETS,
         )
@@ -163,28 +186,33 @@ class LedgerTable:
 
     def written_since(self, since: datetime) -> int:
         """Return how many rows streams have written since a time, by all lines of the ledger."""
-        table = f"`{self._warehouse.project}.{self._dataset}.{self._spec.name}`"
         (row,) = self._warehouse.query(
-            f"SELECT SUM(written) AS written FROM {table} WHERE kind = @kind AND recorded_at >= @since",
+            f"SELECT SUM(written) AS written FROM {self._table} WHERE kind = @kind AND recorded_at >= @since",
             kind=OFFSETS,
             since=since,
         )
         return row["written"] or 0
 
-    def loaded_files(self) -> set[tuple[str, str, int]]:
-        """Return (table, URI, generation) of every file that a run has loaded completely."""
-        rows = self._warehouse.query(
-            f"SELECT DISTINCT `table` AS name, source, generation FROM {self._current} WHERE kind = @kind", kind=LOADED
-        )
-        return {(row["name"], row["source"], row["generation"]) for row in rows}
+    def loaded_files(self) -> set[tuple[str | None, str, str, int]]:
+        """Return (dataset, table, URI, generation) of every file that a run has loaded completely.
 
-    def newer_run(self, table: str, run: Run) -> str | None:
-        """Return the id of another run that has written the table since `run` began, None if there is none."""
+        The dataset is None in lines of versions before.
+        """
         rows = self._warehouse.query(
-            f"SELECT run_id FROM {self._current} WHERE kind = @kind AND `table` = @name AND run_id != @run"
-            " AND recorded_at > @start LIMIT 1",
+            f"SELECT DISTINCT `dataset`, `table` AS name, source, generation FROM {self._table} WHERE kind = @kind",
+            kind=LOADED,
+        )
+        return {(row["dataset"], row["name"], row["source"], row["generation"]) for row in rows}
+
+    def newer_run(self, qualified: str, run: Run) -> str | None:
+        """Return the id of another run that has written a table, DATASET.TABLE, since `run` began, None if none has."""
+        dataset, _, table = qualified.rpartition(".")
+        rows = self._warehouse.query(
+            f"SELECT run_id FROM {self._table} WHERE kind = @kind AND `table` = @name AND run_id != @run"
+            " AND recorded_at > @start AND IFNULL(`dataset`, @dataset) = @dataset LIMIT 1",
             kind=LOADED,
             name=table,
+            dataset=dataset,
             run=run.run_id,
             start=run.started_at,
         )

@@ -19,6 +19,7 @@ from connectors.retry import RetryPolicy
 from contracts.bookkeeping import LEDGER
 from transforms.metrics import APPEND_RETRIES, DUPLICATE_DIFFERS, LOST_OFFSETS, RECORDS, MetricValues
 from transforms.offsets import Line
+from transforms.origin import Origin
 from transforms.run import PIPELINE_VERSION, Run
 from transforms.tally import Tally
 
@@ -41,6 +42,9 @@ COLUMNS = (
     "pipeline_version",
     "started_at",
     "recorded_at",
+    "dataset",
+    "cluster",
+    "topic_id",
 )
 LINE = LEDGER.arrow_schema(COLUMNS)
 logger = logging.getLogger(__name__)
@@ -81,11 +85,11 @@ def differing(table: str, duplicates: int) -> str:
 class StreamLedger:
     """Appends lines through the default stream. The view counts a line once that is appended twice. It pickles."""
 
-    def __init__(self, run: Run, topics: dict[str, str], retry: RetryPolicy, clock: Callable[[], datetime]) -> None:
-        """`topics` maps a topic to its table. `clock` is BigQuery's: an anchor may be counted from a line."""
+    def __init__(self, run: Run, origins: dict[str, Origin], retry: RetryPolicy, clock: Callable[[], datetime]) -> None:
+        """`origins` says what each topic is. `clock` is BigQuery's: an anchor may be counted from a line."""
         self._clock = clock
         self._run = run
-        self._topics = topics
+        self._origins = origins
         self._retry = retry
         self._stream: AppendStream | None = None
         self._warned: set[str] = set()
@@ -112,7 +116,7 @@ class StreamLedger:
                 for line in lines
             ],
         )
-        table, differs = self._table_of(source), sum(line.tally.duplicate_differs for line in lines)
+        table, differs = self._origin_of(source).table, sum(line.tally.duplicate_differs for line in lines)
         if differs and table not in self._warned:
             self._warned.add(table)
             logger.warning("%s", differing(table, differs))
@@ -126,8 +130,8 @@ class StreamLedger:
         self._append(source, LOST, [{"first_offset": first, "last_offset": last}])
         self._run.state.metrics.count(LOST_OFFSETS, last - first + 1)
 
-    def _table_of(self, source: str) -> str:
-        return self._topics[topic_partition(source)[0]]
+    def _origin_of(self, source: str) -> Origin:
+        return self._origins[topic_partition(source)[0]]
 
     def _append(self, source: str, kind: str, lines: list[dict[str, Any]]) -> None:
         run = self._run
@@ -136,7 +140,7 @@ class StreamLedger:
             "pipeline": run.pipeline,
             "kind": kind,
             "pipeline_version": PIPELINE_VERSION,
-            "table": self._table_of(source),
+            **self._origin_of(source)._asdict(),
             "source": source,
             "started_at": run.started_at,
             "recorded_at": self._clock(),

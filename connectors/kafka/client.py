@@ -35,11 +35,13 @@ __all__ = [
     "NoTopic",
     "admin",
     "clients_closed",
+    "cluster_id",
     "consumer",
     "create_topics",
     "partitions",
     "producer",
     "refusals",
+    "topic_ids",
 ]
 
 Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
@@ -204,7 +206,13 @@ def create_topics(client: KafkaAdminClient, config: KafkaConfig, topics: Mapping
 def topic_ids(client: KafkaAdminClient, config: KafkaConfig, topics: Sequence[str]) -> dict[str, str]:
     """Return the id of each topic, which a recreated topic does not share. Raises as `refusals` does."""
     with refusals(config):
-        return {topic["name"]: str(topic["topic_id"]) for topic in client.describe_topics(list(topics))}
+        return {topic["name"]: str(topic.get("topic_id", "")) for topic in client.describe_topics(list(topics))}
+
+
+def cluster_id(client: KafkaAdminClient, config: KafkaConfig) -> str:
+    """Return the id of the cluster, which no other one shares. Raises as `refusals` does."""
+    with refusals(config):
+        return str(client.describe_cluster()["cluster_id"])
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from connectors.kafka.partitions import topic_partition
 from connectors.sinks.append_outcome import refusal_of, tallies_of, with_dead_letters
 from connectors.sinks.bucket_writer import Appended
 from connectors.sinks.bucket_writers import Writers
@@ -33,6 +34,7 @@ from transforms.coders import BucketKey, from_ipc
 from transforms.dead_letters import Refused, dead_letters, minimal
 from transforms.deduplicate import Outcome, contents_of
 from transforms.offsets import Ack, KeyedAck, Stamp
+from transforms.origin import Origin
 from transforms.run import Run
 from transforms.stamped import KeyedStampedRows
 
@@ -90,11 +92,13 @@ class AppendDeadLetters(beam.PTransform[tuple[PCollection[Refused], ...], PColle
         tables: The tables by name.
         run: The run.
         writers: Where to append.
+        origins: What each topic is: the ids of dead letters tell topics and tables of the same name apart.
     """
 
     tables: Mapping[str, Table]
     run: Run
     writers: Writers
+    origins: Mapping[str, Origin]
 
     def expand(self, refused: tuple[PCollection[Refused], ...]) -> PCollection[KeyedAck]:
         keyed = [
@@ -104,8 +108,7 @@ class AppendDeadLetters(beam.PTransform[tuple[PCollection[Refused], ...], PColle
         acks: PCollection[KeyedAck] = (
             keyed
             | "Flatten refused" >> beam.Flatten()
-            | "Append"
-            >> beam.ParDo(_AppendDeadLetters(self.tables, self.run, self.writers)).with_output_types(KeyedAck)
+            | "Append" >> beam.ParDo(_AppendDeadLetters(self)).with_output_types(KeyedAck)
         )
         return acks
 
@@ -193,10 +196,11 @@ class _AppendDeadLetters(beam.DoFn):
 
     ROUTED = ReadModifyWriteStateSpec("routed", BytesCoder())
 
-    def __init__(self, tables: Mapping[str, Table], run: Run, writers: Writers) -> None:
-        self._tables = dict(tables)
-        self._run = run
-        self._writers = writers
+    def __init__(self, step: AppendDeadLetters) -> None:
+        self._tables = dict(step.tables)
+        self._run = step.run
+        self._writers = step.writers
+        self._origins = {topic: " ".join(origin[1:]) for topic, origin in step.origins.items()}
 
     def start_bundle(self) -> None:
         self._held: defaultdict[str, list[Refused]] = defaultdict(list)
@@ -229,7 +233,8 @@ class _AppendDeadLetters(beam.DoFn):
     def _append(self, name: str, parts: Sequence[Refused]) -> None:
         now = datetime.now(UTC)
         rows = pa.concat_tables(
-            dead_letters(self._tables[name], refused.source, refused.refusals, self._run, now) for refused in parts
+            dead_letters(self._tables[name], refused.source, refused.refusals, self._run, now, self._origin(refused))
+            for refused in parts
         )
         refused_rows, reason = self._store(name, rows)
         if not refused_rows:
@@ -237,6 +242,9 @@ class _AppendDeadLetters(beam.DoFn):
         refused_rows, reason = self._store(name, minimal(rows.take(refused_rows), reason))
         if refused_rows:
             raise ValueError(f"BigQuery refuses a dead letter, even without its record: {reason}")
+
+    def _origin(self, refused: Refused) -> str:
+        return self._origins.get(topic_partition(refused.source)[0], "")
 
     def _store(self, name: str, dead_letters: pa.Table) -> tuple[list[int], str]:
         """Append dead letters; return the indices of those that BigQuery refuses, and why it refuses the first."""

@@ -121,9 +121,13 @@ class _RecordBalance(beam.DoFn):
         ensure_operations(to.warehouse, run.operations_dataset)
         self._store_dead_letters(balance.dead_letter_files)
         for table, counts in balance.counts.items():
-            to.ledger.record_counts(run, STAGED, table, counts)
+            to.ledger.record_counts(run, STAGED, to.qualified(table), counts)
         missing = [
-            {"table": each.table, "detail": {"columns": each.columns, "names": each.names}}
+            {
+                "table": each.table,
+                "dataset": to.datasets[each.table],
+                "detail": {"columns": each.columns, "names": each.names},
+            }
             for each in balance.missing_columns
         ]
         to.ledger.record(run, MISSING_COLUMNS, missing)
@@ -206,7 +210,7 @@ class _Merge(beam.DoFn):
             if _is_done(to):  # a newer attempt wrote that before it released the lease
                 to.leases.release([name], run.token)
                 raise RunStopped(f"another attempt of run {run.run_id} has finished it")
-            newer = to.ledger.newer_run(table.name, run)
+            newer = to.ledger.newer_run(name, run)
             if newer and table.disposition is not WriteDisposition.APPEND:
                 _stop(to, f"run {newer} has written {name} since this run began: start a new run")
             to.warehouse.ensure_dataset(dataset)
@@ -224,7 +228,7 @@ class _Merge(beam.DoFn):
             metrics.count(RECORDS, rows, table.name, "written")
             metrics.count(RECORDS, staged - rows, table.name, "duplicate")  # of rows that the table had before
             balanced = _balanced(load, written, affected)
-            to.ledger.record_counts(run, LOADED, table.name, load.counts, written)
+            to.ledger.record_counts(run, LOADED, name, load.counts, written)
         logger.info("%s: %d rows written", table.name, rows)
         yield LoadedTable(
             table.name,

@@ -83,14 +83,16 @@ class WriteDeadLetters(beam.PTransform[PCollection[Refused], PCollection[DeadLet
         tables: The tables by name.
         run: The run; files go to its folder `dead_letters`.
         storage: Where the folder is.
+        datasets: The dataset of each table, which tells the dead letters of environments apart.
     """
 
     tables: Mapping[str, Table]
     run: Run
     storage: Storage
+    datasets: Mapping[str, str]
 
     def expand(self, refused: PCollection[Refused]) -> PCollection[DeadLetterFile]:
-        step = _WriteDeadLetters(self.tables, self.run, self.storage)
+        step = _WriteDeadLetters(self)
         files: PCollection[DeadLetterFile] = refused | "Write files" >> beam.ParDo(step)
         return files
 
@@ -98,10 +100,11 @@ class WriteDeadLetters(beam.PTransform[PCollection[Refused], PCollection[DeadLet
 class _WriteDeadLetters(beam.DoFn):
     """Refused -> DeadLetterFile."""
 
-    def __init__(self, tables: Mapping[str, Table], run: Run, storage: Storage) -> None:
-        self._tables = dict(tables)
-        self._run = run
-        self._storage = storage
+    def __init__(self, step: WriteDeadLetters) -> None:
+        self._tables = dict(step.tables)
+        self._run = step.run
+        self._storage = step.storage
+        self._datasets = dict(step.datasets)
         self._held: dict[str, list[pa.Table]] = {}
         self._held_bytes = 0
 
@@ -110,8 +113,9 @@ class _WriteDeadLetters(beam.DoFn):
 
     def process(self, element: Refused) -> Iterator[DeadLetterFile]:
         for refusals in file_groups(element.refusals):
-            rows = dead_letters(self._tables[element.table], element.source, refusals, self._run, datetime.now(UTC))
-            self._held.setdefault(element.table, []).append(rows)
+            name, now = element.table, datetime.now(UTC)
+            rows = dead_letters(self._tables[name], element.source, refusals, self._run, now, self._datasets[name])
+            self._held.setdefault(name, []).append(rows)
             self._held_bytes += rows.nbytes
             if self._held_bytes > DEAD_LETTER_FILE_BYTES:
                 yield from self._flush()

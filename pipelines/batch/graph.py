@@ -80,7 +80,7 @@ class Batch:
             inputs,
             read=ReadFiles(inputs, tables, run, storage),
             write_rows=WriteShards(run, storage),
-            write_dead_letters=WriteDeadLetters(tables, run, storage),
+            write_dead_letters=WriteDeadLetters(tables, run, storage, destination.datasets),
             load=LoadTables(destination, storage),
         )
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from google.api_core.exceptions import NotFound
 
@@ -64,17 +65,22 @@ def prepare_batch(settings: BatchSettings, log: Callable[[str], None]) -> Prepar
     _check_output(storage, settings.dead_letters, "--dead_letters")
     ensure_operations(warehouse, settings.operations_dataset)
     ledger = LedgerTable(warehouse, settings.operations_dataset)
+    datasets = settings.datasets(contracts)
+    pinned = ledger.lines(settings.run_id, INPUT) if settings.run_id else []
+    for line in pinned:
+        if line["dataset"] not in (None, datasets.get(line["table"])):
+            raise UsageError(f"--run_id: run {settings.run_id} has written dataset {line['dataset']}; give a new name")
     if settings.only_new:
-        listing = replace(listing, files=_only_new(ledger, settings.run_id, listing.files, log))
+        listing = replace(listing, files=_only_new(ledger, pinned, listing.files, datasets, log))
     tables = {name: table for name, table in contracts.items() if any(file.table == name for file in listing.files)}
     for table in tables.values():
         for note in table.notes:
             log(f"{table.name}: {note}")
-    datasets = settings.datasets(tables)
+    datasets = {name: datasets[name] for name in tables}
     _ensure_tables(warehouse, tables, datasets, log)
     ends = ledger.lines(settings.run_id, RUN) if settings.run_id else []
     finished = bool(ends) and ends[0]["state"] == State.DONE.value
-    run = _run(settings, ledger, listing, finished)
+    run = _run(settings, ledger, listing, datasets, pinned, finished)
     destination = Destination(run, tables, datasets, warehouse)
     return PreparedBatch(Batch.between(tuple(listing.files), storage, destination), destination, finished)
 
@@ -159,20 +165,34 @@ def added_columns(spec: TableSpec, names: Sequence[str], rows: int) -> str:
 
 
 def _only_new(
-    ledger: LedgerTable, run_id: str | None, files: Sequence[InputFile], log: Callable[[str], None]
+    ledger: LedgerTable,
+    pinned: Sequence[Mapping[str, Any]],
+    files: Sequence[InputFile],
+    datasets: Mapping[str, str],
+    log: Callable[[str], None],
 ) -> list[InputFile]:
-    """Return the files that no run has loaded; for a run that continues, the files that it began with."""
-    pinned = ledger.lines(run_id, INPUT) if run_id else []
+    """Return the files that no run has loaded into these datasets; for a run that continues, those that it `pinned`."""
     if pinned:
         own = {(line["table"], line["source"], line["generation"]) for line in pinned}
         return [file for file in files if (file.table, file.uri, file.generation) in own]
     loaded = ledger.loaded_files()
-    new = [file for file in files if (file.table, file.uri, file.generation) not in loaded]
+    new = [
+        file
+        for file in files
+        if not loaded & {(name, file.table, file.uri, file.generation) for name in (None, datasets[file.table])}
+    ]
     log(f"{len(files) - len(new)} of {len(files)} files are loaded already")
     return new
 
 
-def _run(settings: BatchSettings, ledger: LedgerTable, listing: InputListing, finished: bool) -> Run:
+def _run(
+    settings: BatchSettings,
+    ledger: LedgerTable,
+    listing: InputListing,
+    datasets: Mapping[str, str],
+    pinned: Sequence[Mapping[str, Any]],
+    finished: bool,
+) -> Run:
     """Return the run, new or continued. Its pinned files, and those passed over, are in the ledger then.
 
     A run that is `finished` may have had no file.
@@ -180,7 +200,6 @@ def _run(settings: BatchSettings, ledger: LedgerTable, listing: InputListing, fi
     files = listing.files
     now = datetime.now(UTC)
     run_id = settings.run_id or f"batch-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    pinned = ledger.lines(run_id, INPUT) if settings.run_id else []
     if pinned or finished:
         before = {(line["table"], line["source"], line["generation"], line["size"]) for line in pinned}
         if before != {(file.table, file.uri, file.generation, file.size) for file in files}:
@@ -204,7 +223,18 @@ def _run(settings: BatchSettings, ledger: LedgerTable, listing: InputListing, fi
     )
     if not pinned and not finished:
         ledger.record(
-            run, INPUT, [{"table": f.table, "source": f.uri, "generation": f.generation, "size": f.size} for f in files]
+            run,
+            INPUT,
+            [
+                {
+                    "table": f.table,
+                    "dataset": datasets[f.table],
+                    "source": f.uri,
+                    "generation": f.generation,
+                    "size": f.size,
+                }
+                for f in files
+            ],
         )
         if listing.passed_over or listing.uncommitted:
             ledger.record(run, PASSED_OVER, [{"detail": _passed_over(listing)}])

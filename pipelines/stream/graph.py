@@ -20,6 +20,7 @@ from connectors.sinks.commit_offsets import CommitOffsets, Offsets, OffsetsLedge
 from connectors.sinks.destination import Destination
 from connectors.sinks.keep_leases import KeepLeases
 from connectors.sources.kafka import KafkaRecord, MakeBlocks
+from transforms.origin import Origin
 from transforms.stamped import DecodeAndStamp
 
 __all__ = ["Stream"]
@@ -45,7 +46,9 @@ class Stream:
     """BigQuery's time."""
     attempt: str
     generations: Mapping[str, str] = field(default_factory=dict)
-    """The id of each topic."""
+    """The id of each topic whose table has no key."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """What tells each topic and its table from others of the same name."""
     kept_leases: tuple[str, ...] = ()
     """The leases that the job itself keeps, because it continues without its launcher; see KeepLeases."""
     keep_offsets: Callable[[], None] | None = None
@@ -65,7 +68,7 @@ class Stream:
         decoded = blocks | "Decode and validate" >> DecodeAndStamp(tables, self.writers.buckets)
         appended = decoded.rows | "Append rows" >> AppendRows(tables, run, self.writers)
         refused = decoded.refused, appended.refused
-        dead_letters = refused | "Append dead letters" >> AppendDeadLetters(tables, run, self.writers)
+        dead_letters = refused | "Append dead letters" >> AppendDeadLetters(tables, run, self.writers, self.origins)
         acks = appended.acks, dead_letters
         _ = acks | "Commit offsets" >> CommitOffsets(
             self.ledger, self.offsets, self.allow_lost, self.horizon, self.clock

@@ -13,7 +13,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.leases import Leases
 from connectors.files.storage import Storage
-from connectors.kafka.client import NEW_PARTITIONS, admin, create_topics, topic_ids
+from connectors.kafka.client import NEW_PARTITIONS, admin, cluster_id, create_topics, topic_ids
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.group_offsets import GroupOffsets
 from connectors.sinks.destination import table_spec
@@ -24,6 +24,7 @@ from pipelines.engines.naming import stream_version
 from pipelines.runs.availability import wait_for_bigquery
 from pipelines.runs.contracts import load_contracts
 from pipelines.runs.settings import StreamSettings
+from transforms.origin import Origin
 from transforms.run import Run
 
 __all__ = ["PreparedStream", "check_runner", "prepare_stream", "topics_of"]
@@ -43,8 +44,10 @@ class PreparedStream:
     kafka: KafkaConfig
     offsets: GroupOffsets
     """The launcher's own view of the group: it does not wait for a broker that does not answer."""
-    generations: Mapping[str, str] = field(default_factory=dict)
-    """The id of each topic whose table has no key: its rows are told apart by their offsets."""
+    cluster: str = ""
+    """The id of Kafka's cluster."""
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
+    """The id of each topic, which a recreated topic does not share."""
     group_is_known: bool = False
     """Whether a stream has had the lease of the group before."""
 
@@ -52,6 +55,20 @@ class PreparedStream:
     def datasets(self) -> dict[str, str]:
         """The dataset of each table."""
         return self.settings.datasets(self.tables)
+
+    @property
+    def generations(self) -> dict[str, str]:
+        """The id of each topic whose table has no key: its rows are told apart by their offsets."""
+        keyless = {topic for topic, name in self.topics.items() if self.tables[name].identity is Identity.POSITION}
+        return {topic: identity for topic, identity in self.topic_ids.items() if topic in keyless}
+
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """What the lines of the ledger and the dead letters of each topic are about."""
+        return {
+            topic: Origin(name, self.datasets[name], self.cluster, self.topic_ids[topic])
+            for topic, name in self.topics.items()
+        }
 
     @property
     def stream_tables(self) -> tuple[str, ...]:
@@ -118,10 +135,9 @@ def prepare_stream(settings: StreamSettings, log: Callable[[str], None]) -> Prep
             for topic in create_topics(client, kafka, dict.fromkeys(topics, NEW_PARTITIONS)):
                 log(f"created topic {topic} with {NEW_PARTITIONS} partitions")
     prepared.offsets.check(topics)
-    keyless = [topic for topic, name in topics.items() if contracts[name].identity is Identity.POSITION]
-    if keyless:
-        with admin(kafka) as client:
-            prepared = replace(prepared, generations=topic_ids(client, kafka, keyless))
+    with admin(kafka) as client:
+        ids = topic_ids(client, kafka, list(topics))
+        prepared = replace(prepared, cluster=cluster_id(client, kafka), topic_ids=ids)
     ensure_operations(warehouse, settings.operations_dataset)
     known = Leases(warehouse, settings.operations_dataset).known([f"group:{settings.group}"])
     prepared = replace(prepared, group_is_known=bool(known))

@@ -68,7 +68,7 @@ def commit_first_offsets(prepared: PreparedStream, run: Run, log: Callable[[str]
         beginning=settings.beginning,
         group_is_known=prepared.group_is_known,
         horizon=settings.horizon,
-        lost=StreamLedger(run, dict(prepared.topics), RETRY, clock).record_lost,
+        lost=StreamLedger(run, prepared.origins, RETRY, clock).record_lost,
         allow_lost=settings.allow_lost_offsets,
     )
     with refusals(prepared.kafka):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from connectors.bookkeeping.ledger import LOST, OFFSETS
 from connectors.kafka.lag import lag
 from pipelines.runs.summary import Counts, EndOfRun, TableCounter, TableSummary
 from pipelines.stream.leased import LeasedStream
@@ -78,7 +77,7 @@ def stream_summary(stream: LeasedStream, state: State, why: str | None, seconds:
     If the run is DONE and its ledger does not balance, its state is LEDGER_BROKEN.
     """
     prepared, run, ledger = stream.prepared, stream.run, stream.ledger
-    tables, latency = add_up(prepared.tables, ledger.lines(run.run_id, OFFSETS))
+    tables, latency = add_up(prepared.tables, ledger.sums(run, prepared.datasets))
     broken = [
         f"{source}: {counts.difference:+d} records"
         for table in tables.values()
@@ -97,10 +96,7 @@ def stream_summary(stream: LeasedStream, state: State, why: str | None, seconds:
         seconds=seconds,
         tables=tables,
         lag=lag(prepared.offsets.committed(sources), prepared.offsets.ends(sources)),
-        lost=[
-            LostOffsets(line["source"], line["first_offset"], line["last_offset"])
-            for line in ledger.lines(run.run_id, LOST)
-        ],
+        lost=[LostOffsets(line["source"], line["first_offset"], line["last_offset"]) for line in ledger.lost(run)],
         latency_ms={name: quantile(latency, share) for name, share in SHARES.items()},
         stream_tables=prepared.stream_tables,
     )

@@ -30,8 +30,8 @@ __all__ = ["Stop", "Watch", "cancel"]
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30.0
 """How long blocks in flight may take when a stream is stopped."""
-LEDGER_SECONDS = 5.0
-"""How old the displayed counts of a job that runs elsewhere may be."""
+LEDGER_SECONDS = 30.0
+"""How old the displayed counts of a job that runs elsewhere may be: each question reads the lines of a day or two."""
 KEEP_SECONDS = 600.0
 """How often the offsets of idle partitions are committed again."""
 QUIET_SECONDS = 3.0
@@ -140,12 +140,14 @@ class Watch:
 
     def _current_counts(self) -> Tally:
         """Return the run's counts: this process's own, or the ledger's if the job runs elsewhere."""
-        run_id = self._stream.run.run_id
         if not self._engine:
             return self._stream.state.part(RecordedTally).total()
         now = time.monotonic()
         if now - self._counts_time > LEDGER_SECONDS:
-            self._counts_time, self._counts = now, self._stream.ledger.total(run_id)
+            self._counts_time, self._counts = (
+                now,
+                self._stream.ledger.total(self._stream.run, self._stream.prepared.datasets),
+            )
         return self._counts
 
     def _progress(self, now: float) -> tuple[int, int]:

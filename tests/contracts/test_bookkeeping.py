@@ -18,7 +18,8 @@ IN_EXISTING_DATASETS = {
         "run_id STRING!, pipeline STRING!, kind STRING!, state STRING, table STRING, source STRING,"
         " generation INTEGER, size INTEGER, first_offset INTEGER, last_offset INTEGER, read INTEGER, staged INTEGER,"
         " written INTEGER, duplicate INTEGER, dead_letter INTEGER, dead_letter_by_code JSON, detail JSON,"
-        " pipeline_version STRING, started_at TIMESTAMP, recorded_at TIMESTAMP!; recorded_at; run_id"
+        " pipeline_version STRING, started_at TIMESTAMP, recorded_at TIMESTAMP!, dataset STRING, cluster STRING,"
+        " topic_id STRING, first_recorded_at TIMESTAMP; recorded_at; run_id"
     ),
     "dead_letters": (
         "dead_letter_id STRING!, table STRING!, source STRING!, position INTEGER!, stage STRING!, error_code STRING!,"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -10,22 +11,28 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from google.cloud.bigquery import Table
 
 from connectors.bigquery.append_stream import AppendStream
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.ledger import LOADED, LOST, OFFSETS, LedgerTable
+from connectors.bookkeeping.specs import spec_of
 from connectors.bookkeeping.stream_ledger import LINE, StreamLedger
 from connectors.google.clients import write_client
 from connectors.retry import RetryPolicy
+from contracts.bookkeeping import LEDGER
 from local.service import PROJECT
 from local.services import Endpoints
 from transforms.offsets import Line
+from transforms.origin import Origin
 from transforms.run import Run
 from transforms.tally import FileTally, Tally
 
 pytestmark = pytest.mark.e2e
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+NEW_COLUMNS = ("dataset", "cluster", "topic_id", "first_recorded_at")
+ABOUT = ("kind", "table", "source", "dataset", "cluster", "topic_id")
 
 
 @dataclass
@@ -99,20 +106,20 @@ def line(run: str, first: int, last: int, at: float, **fields: Any) -> dict[str,
 
 
 def expected(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """By a model: a line takes the place of all that its offsets reach."""
-    current: list[dict[str, Any]] = []
+    """By a model: each offset belongs to the newest line that covers it; a line that is cut has its share."""
+    current: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
     for new in sorted(lines, key=lambda one: (one["recorded_at"], one["first_offset"])):
-        about = (new["kind"], new["table"], new["source"])
-        kept = [
-            old
-            for old in current
-            if (old["kind"], old["table"], old["source"]) != about or old["last_offset"] < new["first_offset"]
-        ]
-        current = [*kept, new]
-    rows = [
-        tuple(one[name] for name in ("kind", "table", "source", "first_offset", "last_offset", "read"))
-        for one in current
-    ]
+        covered = current.setdefault(tuple(new.get(name) for name in ABOUT), {})
+        covered.update(dict.fromkeys(range(new["first_offset"], new["last_offset"] + 1), new))
+    rows = []
+    for about, covered in current.items():
+        offsets = sorted(covered)
+        begins = [at for at in offsets if covered.get(at - 1) is not covered[at]]
+        ends = [at for at in offsets if covered.get(at + 1) is not covered[at]]
+        for first, last in zip(begins, ends, strict=True):
+            whole = covered[first]
+            share = (last - first + 1) / (whole["last_offset"] - whole["first_offset"] + 1)
+            rows.append((*about[:3], first, last, math.floor(whole["read"] * share)))
     return sorted(rows)
 
 
@@ -166,8 +173,10 @@ def test_a_batch_beside_a_stream(ledger: Ledger) -> None:
         counts = {
             uri: FileTally(read=read, written=read, generation=1, size=10) for uri in ("gs://lake/a", "gs://lake/b")
         }
-        table.record_counts(batch, LOADED, "t", counts, {uri: read for uri in counts})
-    stream = StreamLedger(ledger.run("stream"), {"topic": "t"}, RetryPolicy(10), lambda: datetime.now(UTC))
+        table.record_counts(batch, LOADED, "d.t", counts, {uri: read for uri in counts})
+    stream = StreamLedger(
+        ledger.run("stream"), {"topic": Origin("t", "d", "cluster", "id")}, RetryPolicy(10), lambda: datetime.now(UTC)
+    )
     tally = Tally(read=3, written=1, duplicate=1, dead_letter_by_code={"wrong_type": 1}, latency={5: 1})
     stream.record("kafka://topic/0", [Line(0, 2, tally)])
     stream.record("kafka://topic/0", [Line(0, 4, Tally(read=5, written=5))])  # its engine has recovered
@@ -180,6 +189,64 @@ def test_a_batch_beside_a_stream(ledger: Ledger) -> None:
     ]
     found = sorted(table.lines("stream", OFFSETS), key=lambda one: one["first_offset"])
     assert [(one["first_offset"], one["last_offset"], one["read"]) for one in found] == [(0, 4, 5), (5, 7, 3)]
-    assert found[1]["dead_letter_by_code"] == {"wrong_type": 1}
-    assert (found[1]["dead_letter"], found[1]["detail"]) == (1, {"latency": {"5": 1}})
-    assert [(one["first_offset"], one["last_offset"]) for one in table.lines("stream", LOST)] == [(8, 11)]
+    run = ledger.run("stream")
+    (total,) = table.sums(run, {"t": "d"})
+    assert (total["first_offset"], total["last_offset"], total["read"]) == (0, 7, 8)
+    assert (total["written"], total["duplicate"], total["dead_letter"]) == (6, 1, 1)
+    assert (total["dead_letter_by_code"], total["detail"]) == ({"wrong_type": 1}, {"latency": {"5": 1}})
+    assert table.total(run, {"t": "d"}) == Tally(8, 6, 1, {"wrong_type": 1})
+    assert table.sums(run, {"other": "d"}) == table.sums(run, {"t": "prod"}) == []
+    assert [(one["first_offset"], one["last_offset"]) for one in table.lost(run)] == [(8, 11)]
+
+
+def test_a_line_keeps_the_offsets_that_no_later_line_covers(ledger: Ledger) -> None:
+    """A group that was set back into the middle of a line, and a drain before it was through."""
+    codes = '{"wrong_type": 20}'
+    counts = {"read": 200, "written": 150, "duplicate": 30, "dead_letter": 20, "dead_letter_by_code": codes}
+    lines = [line("a", 0, 199, 0, **counts), line("b", 50, 60, 10, read=11, written=11)]
+    ledger.append(*lines)
+    assert ledger.current() == expected(lines)
+    rows = ledger.warehouse.query(
+        "SELECT first_offset, `read`, written, duplicate, dead_letter, shared, dead_letter_by_code AS codes"
+        f" FROM `{ledger.dataset}`.ledger_current ORDER BY first_offset"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        (0, 50, 38, 7, 5, True, None),
+        (50, 11, 11, 0, 0, False, {}),
+        (61, 139, 106, 20, 13, True, None),
+    ]
+
+
+def test_equal_names_are_told_apart(ledger: Ledger) -> None:
+    """Two datasets, two clusters and a recreated topic. A line of a version before belongs to whom it was first."""
+    identity = {"dataset": "dev", "cluster": "one", "topic_id": "first"}
+    lines = [
+        line("old", 0, 9, 0, **identity),
+        line("a", 5, 19, 1, **identity),
+        line("b", 0, 9, 2, **identity | {"dataset": "prod"}),
+        line("c", 0, 9, 3, **identity | {"cluster": "two"}),
+        line("d", 0, 9, 4, **identity | {"topic_id": "second"}),
+    ]
+    ledger.append(lines[0] | dict.fromkeys(identity), *lines[1:])
+    assert ledger.current() == expected(lines)
+
+
+def test_the_ledger_of_a_version_before_goes_on(local_cloud: tuple[Path, Endpoints]) -> None:
+    """Its lines stay, the columns are added, the view is renewed: by a start or by `setup`."""
+    warehouse, dataset = Warehouse(PROJECT, "US"), "before"
+    warehouse.ensure_dataset(dataset)
+    spec = spec_of(LEDGER, dataset)
+    fields = tuple(field for field in spec.schema if field.name not in NEW_COLUMNS)
+    before = replace(spec, schema=fields)
+    warehouse.ensure_table(before)
+    old = line("old", 0, 9, 0)
+    warehouse.append([{**old, "dead_letter_by_code": {}, "detail": {}}], before)
+    view = Table(warehouse.reference(dataset, "ledger_current"))
+    view.view_query = f"SELECT * FROM `{PROJECT}.{dataset}.ledger`"
+    warehouse.client.create_table(view)
+    for _ in range(2):
+        ensure_operations(warehouse, dataset)
+    ledger = Ledger(dataset, warehouse)
+    new = line("new", 5, 14, 1, dataset="d", cluster="c", topic_id="i")
+    ledger.append(new)
+    assert ledger.current() == expected([old | {"dataset": "d", "cluster": "c", "topic_id": "i"}, new])

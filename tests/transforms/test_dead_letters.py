@@ -41,8 +41,22 @@ def letter(raw: bytes, message: str = "no", field: str | None = None, **attribut
     table = dead_letters(TABLE, SOURCE, [refusal], RUN, NOW)
     assert table.combine_chunks().to_batches()[0].serialize().size < LIMIT
     (row,) = table.to_pylist()
-    assert row["dead_letter_id"] == dead_letter_id(TABLE.name, SOURCE, 7, raw)
+    assert row["dead_letter_id"] == dead_letter_id(TABLE.name, SOURCE, 7, raw, "", json.dumps(attributes.get("key")))
     return {**row, "attributes": json.loads(row["attributes"])}
+
+
+def test_dead_letters_of_two_records_are_two() -> None:
+    """Of a recreated topic, of two datasets, of two tombstones; the same record again is the same."""
+
+    def identity(origin: str, **attributes: Any) -> str:
+        refusal = Refusal(7, b"", ErrorCode.MALFORMED_JSON, "no", attributes=attributes)
+        (row,) = dead_letters(TABLE, SOURCE, [refusal], RUN, NOW, origin).to_pylist()
+        return str(row["dead_letter_id"])
+
+    records = [identity("dev c i", key="a"), identity("dev c i", key="b"), identity("dev c j", key="a")]
+    records += [identity("prod c i", key="a"), identity("dev c i", key={"base64": "YQ=="}), identity("dev c i")]
+    assert len(set(records)) == len(records)
+    assert identity("dev c i", key="a", timestamp=1) == records[0]
 
 
 TEXTS = st.builds(lambda text, times: text * times, st.text(max_size=9), st.sampled_from([1, 300_000, 2_000_000]))
