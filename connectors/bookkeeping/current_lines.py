@@ -6,24 +6,26 @@ offset belongs to the newest line that covers it. An earlier line keeps the piec
 every offset is in exactly one line. What the records of a piece became is not known: its counts are its share of the
 line's, rounded down so that they balance as before, and `shared` says so.
 
+A line of a version before names no dataset, cluster or topic id: it belongs to the first that was named for its source.
+
 Lines follow each other in sequences, one for each time that reading began. Only whole sequences are compared with
 each line, not lines with lines: a day has 86,400 lines for each partition, and few sequences.
 """
 
 from __future__ import annotations
 
-__all__ = ["current_query"]
+__all__ = ["SINCE", "current_query"]
 
 ABOUT = "kind, `table`, IFNULL(place, ''), source"
 ENDLESS = 1 << 62
 QUERY = f"""WITH identified AS (
   SELECT *,
     IF(`dataset` IS NULL, NULL, CONCAT(`dataset`, ' ', IFNULL(cluster, ''), ' ', IFNULL(topic_id, ''))) AS identity
-  FROM {{ledger}}{{since}}
+  FROM {{ledger}}{{where}}
 ), placed AS (
   SELECT *,
-    IFNULL(identity, FIRST_VALUE(identity IGNORE NULLS) OVER (PARTITION BY kind, `table`, source ORDER BY recorded_at
-      ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) AS place
+    IFNULL(identity, SUBSTR(MIN(CONCAT(LPAD(CAST(UNIX_MICROS(recorded_at) AS STRING), 20, '0'), identity))
+      OVER (PARTITION BY kind, `table`, source), 21)) AS place
   FROM identified
 ), numbered AS (
   SELECT *,
@@ -70,15 +72,18 @@ UNION ALL
 SELECT {{pieces}}, shared FROM pieces"""
 
 
-def current_query(project: str, dataset: str, columns: tuple[str, ...], since: bool = False) -> str:
+SINCE = "recorded_at >= @since"
+"""For the lines of a run that began then: what is later than they are is later than that, too."""
+
+
+def current_query(project: str, dataset: str, columns: tuple[str, ...], where: str = "") -> str:
     """Return the query: all `columns` of the ledger in `dataset`, and `shared`.
 
-    With `since` it has a parameter @since, and sees only lines that were recorded at that time or later: exact for a
-    run that began then, and it reads no older partition.
+    `where` is the condition of the lines that it sees; a condition on `recorded_at` spares older partitions.
     """
     return QUERY.format(
         ledger=f"`{project}.{dataset}.ledger`",
-        since=" WHERE recorded_at >= @since" if since else "",
+        where=f" WHERE {where}" if where else "",
         columns=", ".join(f"`{name}`" for name in columns),
         pieces=", ".join(_piece(name) for name in columns),
     )

@@ -10,8 +10,9 @@ from typing import Any
 from google.cloud.bigquery import Table
 
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.current_lines import current_query
+from connectors.bookkeeping.current_lines import SINCE, current_query
 from connectors.bookkeeping.line_sums import sums_of
+from connectors.bookkeeping.roll_up import roll_up
 from connectors.bookkeeping.specs import spec_of
 from contracts.bookkeeping import LEDGER
 from transforms.ledger import State
@@ -126,35 +127,46 @@ class LedgerTable:
                     row[name] = json.loads(row[name])
         return rows
 
-    def sums(self, run: Run, datasets: Mapping[str, str]) -> list[dict[str, Any]]:
+    def began(self, run: Run) -> datetime:
+        """Return from when on a run may have lines: another start may have had its id before."""
+        (row,) = self._warehouse.query(
+            f"SELECT MIN(recorded_at) AS first FROM {self._table} WHERE run_id = @run", run=run.run_id
+        )
+        return min(row["first"] or run.started_at, run.started_at)
+
+    def sums(self, run: Run, datasets: Mapping[str, str], since: datetime) -> list[dict[str, Any]]:
         """Return one line for each source of a stream's run: the sums of its lines about tables of these datasets.
 
-        Lines about other tables come from another start under the same run id.
+        `since` is when the run `began`. Lines about other tables come from another start under the same run id.
         """
-        lines = self._lines_of(run, OFFSETS)
-        rows = sums_of(self._warehouse, lines, ("dataset", "table", "source"), {"since": run.started_at})
+        lines = current_query(self._warehouse.project, self._dataset, COLUMNS, SINCE)
+        lines = f"SELECT * FROM ({lines}) WHERE run_id = {json.dumps(run.run_id)} AND kind = '{OFFSETS}'"
+        rows = sums_of(self._warehouse, lines, ("dataset", "table", "source"), {"since": since})
         return [row for row in rows if row["dataset"] in (None, datasets.get(row["table"]))]
 
-    def lost(self, run: Run) -> list[dict[str, Any]]:
-        """Return the lines of a stream's run about offsets that the broker removed unread, in order."""
+    def lost(self, run: Run, since: datetime) -> list[dict[str, Any]]:
+        """Return the ranges of offsets that the broker removed before a stream's run could read them, in order."""
         return self._warehouse.query(
-            f"{self._lines_of(run, LOST)} ORDER BY `table`, source, first_offset", since=run.started_at
+            f"SELECT DISTINCT source, first_offset, last_offset FROM {self._table} WHERE run_id = @run AND kind = @kind"
+            " AND recorded_at >= @since ORDER BY source, first_offset",
+            run=run.run_id,
+            kind=LOST,
+            since=since,
         )
 
-    def _lines_of(self, run: Run, kind: str) -> str:
-        """Return the query of the newest lines of one kind of a run, with the parameter @since."""
-        lines = current_query(self._warehouse.project, self._dataset, COLUMNS, since=True)
-        return f"SELECT * FROM ({lines}) WHERE run_id = {json.dumps(run.run_id)} AND kind = {json.dumps(kind)}"
-
-    def total(self, run: Run, datasets: Mapping[str, str]) -> Tally:
-        """Return the sum of the lines of a stream's run."""
+    def total(self, run: Run, datasets: Mapping[str, str], since: datetime) -> Tally:
+        """Return the sum of the lines of a stream's run, see `sums`."""
         total = Tally()
-        for line in self.sums(run, datasets):
+        for line in self.sums(run, datasets, since):
             codes = line["dead_letter_by_code"]
             unknown = line["dead_letter"] - sum(codes.values())
             codes = {**codes, **({"": unknown} if unknown else {})}
             total.add(Tally(line["read"], line["written"], line["duplicate"], codes))
         return total
+
+    def roll_up(self, now: datetime) -> int:
+        """Replace lines that are older than a day by one for each partition and day, see roll_up.py."""
+        return roll_up(self._warehouse, self._dataset, now)
 
     def newest_offsets(self, sources: Iterable[str]) -> dict[str, Any] | None:
         """Return the newest line of any stream about one of the sources, None if there is none."""
@@ -178,8 +190,8 @@ class LedgerTable:
             for source, offset in offsets.items()
         )
         rows = self._warehouse.query(
-            f"SELECT source, MIN(recorded_at) AS recorded_at FROM {self._table} WHERE kind = @kind AND ({conditions})"
-            " GROUP BY source",
+            f"SELECT source, MIN(IFNULL(first_recorded_at, recorded_at)) AS recorded_at FROM {self._table}"
+            f" WHERE kind = @kind AND ({conditions}) GROUP BY source",
             kind=OFFSETS,
         )
         return {row["source"]: row["recorded_at"] for row in rows}

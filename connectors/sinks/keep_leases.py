@@ -26,8 +26,8 @@ from transforms.run import Run
 __all__ = ["KeepLeases"]
 
 logger = logging.getLogger(__name__)
-KEEP_OFFSETS = 90
-"""How many heartbeats there are between two times at which idle offsets are committed again."""
+UPKEEP_BEATS = 90
+"""How many heartbeats there are between two times of upkeep."""
 FENCE = RetryPolicy(60.0)
 """How long one heartbeat waits for BigQuery when the leases had to be taken again."""
 
@@ -44,19 +44,19 @@ class KeepLeases(beam.PTransform[PBegin, PCollection[None]]):
         warehouse: Where the leases are.
         run: The run that holds them.
         names: What the leases are about, see LEASES of contracts/bookkeeping.py.
-        keep_offsets: Called every ten minutes or so: keeps what a group has in Kafka.
+        upkeep: Called every ten minutes or so: see pipelines/stream/progress.py.
     """
 
     warehouse: Warehouse
     run: Run
     names: tuple[str, ...]
-    keep_offsets: Callable[[], None] | None = None
+    upkeep: Callable[[], None] | None = None
 
     def expand(self, pipeline: PBegin) -> PCollection[None]:
         heartbeats: PCollection[None] = (
             pipeline
             | "Start" >> beam.Impulse()
-            | "Send heartbeats" >> beam.ParDo(_SendHeartbeats(self.warehouse, self.run, self.names, self.keep_offsets))
+            | "Send heartbeats" >> beam.ParDo(_SendHeartbeats(self.warehouse, self.run, self.names, self.upkeep))
         )
         return heartbeats
 
@@ -78,10 +78,10 @@ class _SendHeartbeats(beam.DoFn):
     """One element -> nothing, forever."""
 
     def __init__(
-        self, warehouse: Warehouse, run: Run, names: tuple[str, ...], keep_offsets: Callable[[], None] | None = None
+        self, warehouse: Warehouse, run: Run, names: tuple[str, ...], upkeep: Callable[[], None] | None = None
     ) -> None:
         self._warehouse, self._run, self._names = warehouse, run, names
-        self._keep_offsets = keep_offsets
+        self._upkeep = upkeep
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
@@ -93,9 +93,9 @@ class _SendHeartbeats(beam.DoFn):
         number = numbers.current_restriction().start
         if numbers.try_claim(number):
             self._send()
-            if self._keep_offsets and number % KEEP_OFFSETS == KEEP_OFFSETS - 1:
+            if self._upkeep and number % UPKEEP_BEATS == UPKEEP_BEATS - 1:
                 try:
-                    self._keep_offsets()
+                    self._upkeep()
                 except Exception:  # they are kept for days: the next time is soon enough
                     logger.info("idle offsets are not committed again", exc_info=True)
             numbers.defer_remainder(Duration(HEARTBEAT_SECONDS))

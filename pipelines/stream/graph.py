@@ -51,16 +51,14 @@ class Stream:
     """What tells each topic and its table from others of the same name."""
     kept_leases: tuple[str, ...] = ()
     """The leases that the job itself keeps, because it continues without its launcher; see KeepLeases."""
-    keep_offsets: Callable[[], None] | None = None
+    upkeep: Callable[[], None] | None = None
     """Called at intervals by such a job."""
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Add the stream to the pipeline. Nothing moves records between workers before they are in blocks."""
         run, tables = self.destination.run, self.destination.tables
         if self.kept_leases:
-            _ = pipeline | "Keep leases" >> KeepLeases(
-                self.destination.warehouse, run, self.kept_leases, self.keep_offsets
-            )
+            _ = pipeline | "Keep leases" >> KeepLeases(self.destination.warehouse, run, self.kept_leases, self.upkeep)
         records = pipeline | "Read from Kafka" >> self.read
         blocks = records | "Make blocks" >> MakeBlocks(
             self.topics, self.max_record_bytes, run, self.attempt, self.generations

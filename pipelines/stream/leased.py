@@ -25,7 +25,7 @@ from pipelines.runs.beam_arguments import BeamArguments
 from pipelines.runs.leasing import refuse_unless_free
 from pipelines.stream.graph import Stream
 from pipelines.stream.preflight import PreparedStream
-from pipelines.stream.progress import GroupProgress, IdlePartitions
+from pipelines.stream.progress import GroupProgress, Upkeep
 from pipelines.stream.starts import RETRY, commit_first_offsets, number_of_buckets
 from transforms.run import Run
 from transforms.run_state import RunState, registered
@@ -61,9 +61,9 @@ class LeasedStream:
             run=self.run, tables=prepared.tables, datasets=prepared.datasets, warehouse=prepared.warehouse
         )
 
-    def idle_partitions(self) -> IdlePartitions:
-        """Return what keeps the offsets of idle partitions."""
-        return IdlePartitions(self._retrying_offsets(), tuple(self.prepared.topics), self.clock)
+    def upkeep(self) -> Upkeep:
+        """Return what a running job does every ten minutes."""
+        return Upkeep(self._retrying_offsets(), tuple(self.prepared.topics), self.ledger, self.run, self.clock)
 
     def writers(self) -> BucketWriters:
         """Return the writers of the stream's buckets."""
@@ -93,7 +93,7 @@ class LeasedStream:
             generations=prepared.generations,
             origins=prepared.origins,
             kept_leases=kept_leases,
-            keep_offsets=self.idle_partitions() if kept_leases else None,
+            upkeep=self.upkeep() if kept_leases else None,
         )
 
     def _retrying_offsets(self) -> GroupOffsets:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from connectors.bookkeeping.ledger import LedgerTable
 from connectors.kafka.group_offsets import GroupOffsets
 from connectors.sinks.stored_keys import Progress
 from transforms.anchors import resolve
+from transforms.run import Run
 
-__all__ = ["GroupProgress", "IdlePartitions", "anchors_of"]
+__all__ = ["GroupProgress", "Upkeep", "anchors_of"]
+
+ROLL_UP_PAUSE = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,45 @@ class GroupProgress:
         return Progress({source: offset or 0 for source, offset in committed.items()}, min(anchors.values()))
 
 
+class _LastRollUp:
+    """When this process has last looked for lines of the ledger to roll up: a part of the run's state."""
+
+    def __init__(self) -> None:
+        self._at: datetime | None = None
+        self._lock = threading.Lock()
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether it is time to look again, and note that it is done."""
+        with self._lock:
+            if self._at is not None and now - self._at < ROLL_UP_PAUSE:
+                return False
+            self._at = now
+            return True
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 @dataclass(frozen=True)
-class IdlePartitions:
-    """Commits the offsets of a group's partitions that have nothing left to read again. It pickles."""
+class Upkeep:
+    """What a running stream does every ten minutes. It pickles.
+
+    It commits the offsets of partitions that have nothing left to read again, and, a few times a day, rolls up old
+    lines of the ledger.
+    """
 
     offsets: GroupOffsets
     topics: tuple[str, ...]
+    ledger: LedgerTable
+    run: Run
     clock: Callable[[], datetime]
     """BigQuery's time."""
 
     def __call__(self) -> None:
         now = self.clock()  # before the ends are read: what comes later is newer
         self.offsets.recommit_finished(self.offsets.sources(self.topics), now)
+        if self.run.state.part(_LastRollUp).is_due(now):
+            self.ledger.roll_up(now)
 
 
 def anchors_of(

@@ -77,7 +77,8 @@ def stream_summary(stream: LeasedStream, state: State, why: str | None, seconds:
     If the run is DONE and its ledger does not balance, its state is LEDGER_BROKEN.
     """
     prepared, run, ledger = stream.prepared, stream.run, stream.ledger
-    tables, latency = add_up(prepared.tables, ledger.sums(run, prepared.datasets))
+    since = ledger.began(run)
+    tables, latency = add_up(prepared.tables, ledger.sums(run, prepared.datasets, since))
     broken = [
         f"{source}: {counts.difference:+d} records"
         for table in tables.values()
@@ -96,7 +97,9 @@ def stream_summary(stream: LeasedStream, state: State, why: str | None, seconds:
         seconds=seconds,
         tables=tables,
         lag=lag(prepared.offsets.committed(sources), prepared.offsets.ends(sources)),
-        lost=[LostOffsets(line["source"], line["first_offset"], line["last_offset"]) for line in ledger.lost(run)],
+        lost=[
+            LostOffsets(line["source"], line["first_offset"], line["last_offset"]) for line in ledger.lost(run, since)
+        ],
         latency_ms={name: quantile(latency, share) for name, share in SHARES.items()},
         stream_tables=prepared.stream_tables,
     )

@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from grpc import RpcError
@@ -33,7 +35,7 @@ STOP_SECONDS = 30.0
 LEDGER_SECONDS = 30.0
 """How old the displayed counts of a job that runs elsewhere may be: each question reads the lines of a day or two."""
 KEEP_SECONDS = 600.0
-"""How often the offsets of idle partitions are committed again."""
+"""How often the upkeep of the stream is done."""
 QUIET_SECONDS = 3.0
 """How long the lag may stay unchanged before it is examined: it may be transaction markers, which no reader sees."""
 MAX_WAITS = 2
@@ -70,6 +72,8 @@ class Watch:
         self._start = sum(self._committed().values())
         self._lag = -1
         self._counts_time, self._counts = 0.0, Tally()
+        self._ledger_began: datetime | None = None
+        self._upkeep = replace(stream.upkeep(), offsets=self._offsets)  # it must not wait for Kafka
         self.left: Job | None = None
         """The job, once it has been left to its engine."""
         self._lag_changed = self._idle_since = self._kept = time.monotonic()
@@ -110,7 +114,7 @@ class Watch:
             remaining, committed = self._progress(now)
             if now - self._kept > KEEP_SECONDS:
                 self._kept = now
-                self._keep_idle_offsets()
+                self._keep_up()
         except (KafkaError, OSError, NoBroker) as error:  # the broker is away: the job waits for it too
             logger.info("no answer from Kafka: %s", error)
             return False
@@ -131,12 +135,11 @@ class Watch:
             self._idle_since = now
         return self._idle_seconds is not None and now - self._idle_since >= self._idle_seconds
 
-    def _keep_idle_offsets(self) -> None:
+    def _keep_up(self) -> None:
         try:
-            now = self._stream.clock()  # before the ends are read: what comes later is newer
-            self._offsets.recommit_finished(self._stream.prepared.sources(), now)
-        except Exception:  # they are kept for days: the next time is soon enough
-            logger.info("offsets of idle partitions are not committed again", exc_info=True)
+            self._upkeep()
+        except Exception:  # the next time is soon enough
+            logger.info("the upkeep of the stream failed", exc_info=True)
 
     def _current_counts(self) -> Tally:
         """Return the run's counts: this process's own, or the ledger's if the job runs elsewhere."""
@@ -144,10 +147,10 @@ class Watch:
             return self._stream.state.part(RecordedTally).total()
         now = time.monotonic()
         if now - self._counts_time > LEDGER_SECONDS:
-            self._counts_time, self._counts = (
-                now,
-                self._stream.ledger.total(self._stream.run, self._stream.prepared.datasets),
-            )
+            stream, ledger = self._stream, self._stream.ledger
+            self._ledger_began = self._ledger_began or ledger.began(stream.run)
+            self._counts_time = now
+            self._counts = ledger.total(stream.run, stream.prepared.datasets, self._ledger_began)
         return self._counts
 
     def _progress(self, now: float) -> tuple[int, int]:

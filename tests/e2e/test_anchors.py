@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from connectors.sinks.bucket_writer import BucketWriter
 from contracts.bookkeeping import LEDGER
 from local.service import PROJECT
 from local.services import Endpoints
-from pipelines.stream.progress import GroupProgress, IdlePartitions
+from pipelines.stream.progress import GroupProgress, Upkeep
 from tests.e2e.bucket_writers import DUPLICATE, FIRST, append, events_spec, owner
+from tests.graphs.streams import RUN
 from transforms.anchors import EVERYTHING
 
 pytestmark = pytest.mark.e2e
@@ -106,7 +107,8 @@ def test_offsets_of_idle_partitions_are_committed_again(group: Group) -> None:
     """Kafka would forget them after a week, and a start after a month would read the keys of a month."""
     first, second, third = group.sources
     group.offsets.commit({first: 5, second: 3}, {first: OLD, second: OLD})
-    IdlePartitions(group.offsets, (group.name,), lambda: NOW)()
+    run, ledger = replace(RUN, token=group.name), LedgerTable(group.warehouse, group.name)
+    Upkeep(group.offsets, (group.name,), ledger, run, lambda: NOW)()
     assert group.offsets.anchors(group.sources) == {first: NOW, second: OLD, third: None}
     assert group.offsets.committed(group.sources) == {first: 5, second: 3, third: None}
 

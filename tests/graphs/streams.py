@@ -33,7 +33,7 @@ from transforms.offsets import Line
 from transforms.run import Run
 from transforms.tally import Tally
 
-__all__ = ["TABLE", "TOPIC", "Site", "event", "record"]
+__all__ = ["RUN", "TABLE", "TOPIC", "Site", "event", "record"]
 
 TOPIC, TABLE = "user-events", "user_events_streaming"
 HORIZON = timedelta(days=1)
