@@ -77,7 +77,7 @@ airflow: airflow-install ## run Airflow with the DAGs and the local cloud on thi
 	@$(BIN)/python -m tools.airflow
 
 .PHONY: soak
-soak: install ## a stream that is killed 50 times while 500,000 events flow: an hour or more
+soak: install ## a stream and batches that are killed 50 times each: two hours or more
 	@$(BIN)/python -m pytest -m soak
 
 .PHONY: fuzz

@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T], seconds: float = 120.0, process: Launched | Popen[str] | None = None, pause: float = 0.1
+    condition: Callable[[], T],
+    seconds: float = 120.0,
+    process: Launched | Popen[str] | None = None,
+    pause: float = 0.25,
 ) -> T:
     """Poll until `condition()` is true, and return its value.
 

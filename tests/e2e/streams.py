@@ -31,6 +31,8 @@ from tests.launching import Launched
 __all__ = ["Feed", "StreamSite", "StreamStart"]
 
 ROOT = Path(__file__).parents[2]
+POLL_SECONDS = 0.5
+"""Between two questions to the local BigQuery, each of which costs it 30 ms of CPU."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 DEFECTS: tuple[tuple[bytes | None, str], ...] = (
     (None, "malformed_json"),
@@ -296,7 +298,7 @@ class StreamSite:
             assert start.process.poll() is None, start.process.communicate()[0]
             if count := self.rows_written(start.began):
                 return count
-            time.sleep(0.2)
+            time.sleep(POLL_SECONDS)
         raise AssertionError("no row was written")
 
     def rows_written(self, since: datetime = EVER) -> int:
@@ -313,7 +315,7 @@ class StreamSite:
         deadline = time.monotonic() + seconds
         while self.rows("SELECT SUM(`read`) AS n FROM {operations}.ledger_current")[0]["n"] != records:
             assert time.monotonic() < deadline, "not all was read"
-            time.sleep(0.5)
+            time.sleep(POLL_SECONDS)
 
     def check(self, feed: Feed) -> None:
         """Every valid event once in the table, every refused one once in the dead letters, every offset accounted."""

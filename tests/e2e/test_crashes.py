@@ -115,32 +115,34 @@ def site(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.TempPathF
 
 
 def test_killed_at_every_boundary_between_steps(site: Site) -> None:
+    """Before the first step, and after each: what the services have after one step, they have before the next."""
+    first, last = next(iter(BOUNDARIES)), list(BOUNDARIES)[-1]
+    kills = [(first, False), *((step, True) for step in BOUNDARIES)]
     with HoldingProxy(site.environment["BIGQUERY_EMULATOR_HOST"]) as proxy:
-        for step, pattern in BOUNDARIES.items():
-            for after in (False, True):
-                proxy.hold(pattern, after)
-                process = site.start("bounded", proxy.address)
-                assert proxy.held.wait(60), f"{step} was never reached"
-                assert process.poll() is None
-                process.kill_group()
-                last = after and step == "the run's last line"
-                assert site.done("bounded") == last, f"killed {'after' if after else 'before'} {step}"
+        for step, after in kills:
+            proxy.hold(BOUNDARIES[step], after)
+            process = site.start("bounded", proxy.address)
+            assert proxy.held.wait(60), f"{step} was never reached"
+            assert process.poll() is None
+            process.kill_group()
+            assert site.done("bounded") == (after and step == last), f"killed {'after' if after else 'before'} {step}"
     site.finish("bounded")
     assert site.contents("bounded") == site.contents("calm")
 
 
-def test_killed_ten_times_at_random(site: Site) -> None:
-    chance = random.Random(20)
-    names = ["wild_0"]
-    kills = 0
-    while kills < 10:
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_killed_at_random(site: Site, kills: int) -> None:
+    chance = random.Random(kills)
+    names = [f"wild_{kills}_0"]
+    killed = 0
+    while killed < kills:
         process = site.start(names[-1])
         time.sleep(site.seconds * chance.uniform(0.3, 0.95))
         process.kill_group()
         if site.done(names[-1]):  # too late: this run was whole already
-            names.append(f"wild_{len(names)}")
+            names.append(f"wild_{kills}_{len(names)}")
         else:
-            kills += 1
+            killed += 1
     for name in names:
         site.finish(name)
         assert site.contents(name) == site.contents("calm")

@@ -79,8 +79,8 @@ def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> Non
     assert lag(stream) == 0
 
 
-def test_killed_ten_times_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
-    killed_while_events_flow(site(kafka_cloud, "killed", expansion=()), 50_000, 10)
+def test_killed_four_times_while_events_flow(kafka_cloud: tuple[Path, Endpoints]) -> None:
+    killed_while_events_flow(site(kafka_cloud, "killed", expansion=()), 20_000, 4)
 
 
 @pytest.mark.soak

@@ -21,10 +21,12 @@ from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineO
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.utils.subprocess_server import JavaJarServer
 
+from commands.session import SERVICES
 from connectors.kafka.config import KafkaConfig, java_consumer
 from local.engines import engines
 from local.services import Endpoints
 from tests.brokers import LOGIN, sasl_broker
+from tests.e2e.clouds import cloud_in
 from tests.e2e.streams import Feed, StreamSite
 from tests.marked import marked
 from tests.planted import found_in, found_in_files
@@ -96,9 +98,17 @@ class Folders:
         return {"TMPDIR": str(self.temporary), "JAVA_TOOL_OPTIONS": flags}
 
 
+@pytest.fixture(scope="module")
+def own_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
+    """A cloud whose folder has nothing of other modules: all of it is searched, more than once."""
+    directory = tmp_path_factory.mktemp("cloud")
+    with cloud_in(directory, SERVICES) as endpoints:
+        yield directory, endpoints
+
+
 @pytest.mark.parametrize("runner", ["PrismRunner", "FlinkRunner"])
 def test_a_password_is_nowhere(
-    local_cloud: tuple[Path, Endpoints], planted: Planted, tmp_path: Path, runner: str
+    own_cloud: tuple[Path, Endpoints], planted: Planted, tmp_path: Path, runner: str
 ) -> None:
     folders = Folders.below(tmp_path)
     if runner == "PrismRunner":
@@ -107,7 +117,7 @@ def test_a_password_is_nowhere(
         reference, variables, arguments = f"file:{folders.given}/password", {}, []
         (folders.given / "password").write_text(planted.password)
     site = StreamSite(
-        *local_cloud,
+        *own_cloud,
         f"secrets_{runner.lower()}",
         runner=runner,
         launcher=("-m", "tests.e2e.loud_launcher", str(folders.kept)),
@@ -120,7 +130,7 @@ def test_a_password_is_nowhere(
     )
     feed = Feed(planted.open_servers, site.topic)
     feed.send(500)
-    searched = (folders.kept, folders.temporary, local_cloud[0])
+    searched = (folders.kept, folders.temporary, own_cloud[0])
     start = site.start()
     try:
         assert site.written_by(start) > 0
