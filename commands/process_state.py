@@ -73,7 +73,7 @@ def interruptible() -> None:
     signal.siginterrupt(signal.SIGINT, True)
 
 
-def _interrupt(signum: int, frame: object) -> None:
+def _interrupt(_signum: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 

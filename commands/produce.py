@@ -12,7 +12,7 @@ from connectors.kafka.config import KafkaConfig
 from console.terminal import Terminal
 from sample_data.dirty_stream import DirtyStream
 from sample_data.keys import DEFAULT_KEY
-from sample_data.produce import produce_file
+from sample_data.produce import FileToTopic, produce_file
 
 __all__ = ["run"]
 
@@ -63,18 +63,16 @@ def run(argv: list[str], terminal: Terminal) -> int:
     with cloud(arguments.local, arguments.local_dir, STREAM_SERVICES, terminal):
         storage = Storage(os.environ.get("GOOGLE_CLOUD_PROJECT"))
         servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
-        return produce_file(
-            storage,
-            KafkaConfig.load(servers, arguments.kafka_config, storage.read),
+        what = FileToTopic(
             uri=arguments.input,
             topic=arguments.topic,
             key=arguments.key,
+            create_partitions=arguments.partitions if arguments.create_topics else None,
             rate=arguments.rate,
             limit=arguments.limit,
             loop=arguments.loop,
-            create_partitions=arguments.partitions if arguments.create_topics else None,
             dirty=DirtyStream(arguments.dirty, arguments.seed),
             manifest=arguments.manifest,
-            console=terminal.progress,
-            log=terminal.log,
         )
+        config = KafkaConfig.load(servers, arguments.kafka_config, storage.read)
+        return produce_file(storage, config, what, terminal.progress, terminal.log)

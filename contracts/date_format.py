@@ -158,16 +158,8 @@ class DateFormat:
                 raise ValueError("has a quote that is not closed")
             position = token.end()
             letters, quoted, mark = token["letters"], token["quoted"], token["mark"]
-            if letters == "T":  # not a letter of Java's, but common without its quotes
-                expression += "T"
-            elif letters:
-                part = _part(letters)
-                if part in forms:
-                    raise ValueError(f"has the {part} twice ({forms[part]} and {letters})")
-                if depth and part in ("year", "month", "day", "hour", "half"):
-                    raise ValueError(f"has {letters} in brackets, but only m, s, S and the zone can be optional")
-                forms[part] = letters
-                expression += f"(?P<{part}>{_expression(letters, part)})"
+            if letters:
+                expression += _letters(letters, forms, optional=depth > 0)
             elif quoted is not None:
                 expression += re.escape(quoted.replace("''", "'") or "'")
             elif mark == "[":
@@ -195,6 +187,19 @@ def _part(letters: str) -> str:
     if len(letters) > longest or letters in ("yyy", "uuu"):
         raise ValueError(f"has {letters}, which is not supported (at most {longest} of {letters[0]})")
     return part
+
+
+def _letters(letters: str, forms: dict[str, str], *, optional: bool) -> str:
+    """Return the group of one part, and add the part to `forms`. Raises ValueError if it may not be there."""
+    if letters == "T":  # not a letter of Java's, but common without its quotes
+        return "T"
+    part = _part(letters)
+    if part in forms:
+        raise ValueError(f"has the {part} twice ({forms[part]} and {letters})")
+    if optional and part in ("year", "month", "day", "hour", "half"):
+        raise ValueError(f"has {letters} in brackets, but only m, s, S and the zone can be optional")
+    forms[part] = letters
+    return f"(?P<{part}>{_expression(letters, part)})"
 
 
 def _expression(letters: str, part: str) -> str:

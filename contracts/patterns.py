@@ -53,9 +53,7 @@ def translated(pattern: str) -> str:
         if token in QUANTIFIERS or (token[0] == "{" and len(token) > 1):
             if repeated and token != "?":
                 raise ValueError("has a quantifier after a quantifier")
-            if token[0] == "{":
-                times = max(int(number) for number in re.findall("[0-9]+", token))
-                sizes[-1] += last * (min(times, MAX_STATES + 1) - 1)
+            sizes[-1] += last * (_repetitions(token) - 1)
             repeated = not repeated
             parts.append(token)
             continue
@@ -85,13 +83,24 @@ def translated(pattern: str) -> str:
         raise ValueError("has a bracket that is not closed")
     if sizes[0] > MAX_STATES:
         raise ValueError(f"repeats more than {MAX_STATES} times in all, its repetitions written out")
-    found = "".join(parts)
+    return _compiled("".join(parts))
+
+
+def _repetitions(quantifier: str) -> int:
+    """The largest number in {n,m}, at most one more than the limit; 1 for the other quantifiers."""
+    if quantifier[0] != "{":
+        return 1
+    return min(max(int(number) for number in re.findall("[0-9]+", quantifier)), MAX_STATES + 1)
+
+
+def _compiled(expression: str) -> str:
+    """Return `expression`. Raises ValueError if polars cannot read it."""
     try:
-        pl.Series([""]).str.contains(found)
+        pl.Series([""]).str.contains(expression)
     except pl.exceptions.PolarsError as error:
-        said = re.search(r"^error: (.*)", str(error), re.MULTILINE)
-        raise ValueError(f"cannot be read: {said[1]}" if said else str(error).splitlines()[0]) from None
-    return found
+        line = re.search(r"^error: (.*)", str(error), re.MULTILINE)
+        raise ValueError(f"cannot be read: {line[1]}" if line else str(error).splitlines()[0]) from None
+    return expression
 
 
 def _group(token: str) -> str:

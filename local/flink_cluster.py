@@ -168,7 +168,7 @@ def _listens(name: str) -> Callable[[Ports], bool]:
     return ready
 
 
-def _no_variables(ports: Ports) -> dict[str, str]:
+def _no_variables(_ports: Ports) -> dict[str, str]:
     """Return no variables: clients find it by `options`."""
     return {}
 

@@ -210,7 +210,7 @@ _MALFORMED_CSV: tuple[Callable[[CsvForm, Row], bytes], ...] = (
     lambda form, row: form.fields(_values(form, row)[:-1]),
     lambda form, row: form.fields([*_values(form, row), "one too many"]),
     lambda form, row: form.fields(_values(form, row)[:-1]) + b',"quoted" and more',
-    lambda form, row: b"Warning: connection reset by peer",
+    lambda _form, _row: b"Warning: connection reset by peer",
     lambda form, row: form.fields([*_values(form, row), None, None, None]),
     lambda form, row: b'"quoted"x,' + form.fields(_values(form, row)[1:]),
 )
@@ -220,7 +220,7 @@ _MALFORMED_JSON: tuple[Callable[[bytes], bytes], ...] = (
     lambda record: record.replace(b'"', b"'"),
     lambda record: record.replace(b'":', b'" ', 1),
     lambda record: record + record,
-    lambda record: b"ERROR: connection reset by peer",
+    lambda _: b"ERROR: connection reset by peer",
     lambda record: record.replace(b'":"', b'":"\\x41', 1),
     lambda record: record.replace(b'":"', b'":"\t', 1),
     lambda record: record.replace(b',"', b' "', 1),

@@ -112,11 +112,11 @@ class JsonForm:
 Form = CsvForm | JsonForm
 
 
-def _spaced(row: Row, rng: Random) -> bytes:
+def _spaced(row: Row, _rng: Random) -> bytes:
     return msgspec.json.format(_encode_json(row), indent=0)
 
 
-def _escaped(row: Row, rng: Random) -> bytes:
+def _escaped(row: Row, _rng: Random) -> bytes:
     """Whatever is outside ASCII escaped (in pairs of surrogates where it takes two), and underscores, in keys too."""
     text = _encode_json(row).decode()
     return re.sub(r"[^\x00-\x7f_]+|_", lambda match: _escapes(match[0]), text).encode("ascii")
@@ -126,7 +126,7 @@ def _escapes(text: str) -> str:
     return "\\u005f" if text == "_" else json.dumps(text)[1:-1]
 
 
-def _slashed(row: Row, rng: Random) -> bytes:
+def _slashed(row: Row, _rng: Random) -> bytes:
     return _encode_json(row).replace(b"/", b"\\/")
 
 

@@ -28,7 +28,7 @@ from contracts.errors import UsageError
 from sample_data.dirty_stream import DirtyStream, Keyed
 from sample_data.keys import with_keys
 
-__all__ = ["Produced", "produce", "produce_file", "records_of"]
+__all__ = ["FileToTopic", "Produced", "produce", "produce_file", "records_of"]
 
 MAX_RECORD_BYTES = 100_000_000
 """Of one record in the file. What Kafka takes is far less, and is Kafka's to say."""
@@ -50,42 +50,45 @@ class Produced:
     interrupted: bool = False
 
 
-def produce_file(
-    storage: Storage,
-    config: KafkaConfig,
-    *,
-    uri: str,
-    topic: str,
-    key: str | None,
-    create_partitions: int | None,
-    rate: float | None,
-    limit: int | None,
-    loop: bool,
-    dirty: DirtyStream,
-    manifest: str | None,
-    console: Console,
-    log: Callable[[str], None],
-) -> int:
-    """Send a file's records to a topic and return the exit code.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileToTopic:
+    """What to send, and how."""
 
-    `key` is the path of the field that is the records' key. If `create_partitions` is given and the topic does not
-    exist, create it with that number of partitions. The manifest is written only if all records were sent. Raises
-    UsageError.
-    """
+    uri: str
+    topic: str
+    key: str | None
+    """Path of the field that is the records' key."""
+    create_partitions: int | None
+    """Create the topic with this number of partitions if it does not exist. None: it must exist."""
+    rate: float | None
+    """Records per second at most."""
+    limit: int | None
+    """Records of the file at most."""
+    loop: bool
+    """Send the file again and again."""
+    dirty: DirtyStream
+    manifest: str | None
+    """Where to write what was sent, once all records were sent."""
+
+
+def produce_file(
+    storage: Storage, config: KafkaConfig, what: FileToTopic, console: Console, log: Callable[[str], None]
+) -> int:
+    """Send a file's records to a topic and return the exit code. Raises UsageError."""
     with admin(config) as client:
-        if create_partitions:
-            create_topics(client, config, {topic: create_partitions})
-        partitions(client, config, [topic])
-    records = dirty.records(with_keys(islice(records_of(storage, uri, loop), limit), key, log))
-    with producer(config) as kafka, refusals(config), shown(console, log, limit) as tell:
-        done = produce(kafka, topic, records, rate, tell)
-    log(f"{'interrupted; ' if done.interrupted else ''}{done.sent:,} records sent to {topic}")
+        if what.create_partitions:
+            create_topics(client, config, {what.topic: what.create_partitions})
+        partitions(client, config, [what.topic])
+    records = islice(records_of(storage, what.uri, what.loop), what.limit)
+    with producer(config) as kafka, refusals(config), shown(console, log, what.limit) as tell:
+        done = produce(kafka, what.topic, what.dirty.records(with_keys(records, what.key, log)), what.rate, tell)
+    log(f"{'interrupted; ' if done.interrupted else ''}{done.sent:,} records sent to {what.topic}")
     if done.too_large:
         log(f"{done.too_large:,} records were not sent: they are larger than a request may be")
     whole = not done.too_large and not done.interrupted
-    if manifest and whole:
-        storage.write(manifest, json.dumps(dirty.manifest(), indent=2).encode())
-    return 0 if whole or (loop and not done.too_large) else 1
+    if what.manifest and whole:
+        storage.write(what.manifest, json.dumps(what.dirty.manifest(), indent=2).encode())
+    return 0 if whole or (what.loop and not done.too_large) else 1
 
 
 def records_of(storage: Storage, uri: str, loop: bool) -> Iterator[bytes]:

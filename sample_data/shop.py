@@ -106,7 +106,7 @@ def pick(rng: Random, values: Sequence[T]) -> T:
     return values[int(rng.random() * len(values))]
 
 
-def customers(rng: Random, sizes: Sizes) -> Iterator[Row]:
+def customers(rng: Random, _sizes: Sizes) -> Iterator[Row]:
     """Customers C000001, C000002, …; a few registered long ago, which only a partition column would forbid."""
     for number in count(1):
         first, last = pick(rng, FIRST_NAMES), pick(rng, LAST_NAMES)
@@ -126,7 +126,7 @@ def customers(rng: Random, sizes: Sizes) -> Iterator[Row]:
         }
 
 
-def products(rng: Random, sizes: Sizes) -> Iterator[Row]:
+def products(rng: Random, _sizes: Sizes) -> Iterator[Row]:
     """Products P00001, P00002, …; prices from about 2 to 1,500, mostly low."""
     categories = tuple(CATALOGUE)
     for number in count(1):

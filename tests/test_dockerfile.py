@@ -10,9 +10,11 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from apache_beam.version import __version__ as BEAM
+from apache_beam import version as beam_version
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+BEAM = beam_version.__version__
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()

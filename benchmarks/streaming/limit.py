@@ -19,7 +19,7 @@ class Count(beam.DoFn):
         PROBE.begin()
         self._count = 0
 
-    def process(self, record: KafkaRecord) -> None:
+    def process(self, _record: KafkaRecord) -> None:
         self._count += 1
 
     def finish_bundle(self) -> None:

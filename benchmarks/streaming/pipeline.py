@@ -34,7 +34,7 @@ def run(task: Task) -> None:
     say = Console(file=sys.stderr)
     with stream_line(task.runner, *arguments) as line:
         settings = StreamSettings.of(line.with_defaults(bootstrap_servers=task.servers))
-        summary = run_stream(settings, lambda message: say.print(message, markup=False), lambda status: None)
+        summary = run_stream(settings, lambda message: say.print(message, markup=False), lambda _: None)
     if summary.state is not State.DONE:
         raise RuntimeError(f"{summary.state.value}: {summary.why}")
 

@@ -224,11 +224,11 @@ Translation = Callable[[str, str, Find], dict[str, object]]
 
 
 def _text(setting: str) -> Translation:
-    return lambda name, value, find: {setting: value}
+    return lambda _name, value, _find: {setting: value}
 
 
 def _number(setting: str) -> Translation:
-    def translate(name: str, value: str, find: Find) -> dict[str, object]:
+    def translate(name: str, value: str, _find: Find) -> dict[str, object]:
         if not value.isdecimal():
             raise UsageError(f"--kafka_config: {name}={value}: give a whole number")
         return {setting: int(value)}
@@ -237,7 +237,7 @@ def _number(setting: str) -> Translation:
 
 
 def _one_of(setting: str | None, values: tuple[str, ...]) -> Translation:
-    def translate(name: str, value: str, find: Find) -> dict[str, object]:
+    def translate(name: str, value: str, _find: Find) -> dict[str, object]:
         if value not in values:
             raise UsageError(f"--kafka_config: {name}={value}: only {', '.join(map(repr, values))} are supported")
         return {setting: value} if setting else {}
@@ -276,7 +276,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
     },
     "ssl.key.password": _secret("ssl_password"),
     # One PEM file holds the chain and its key.
-    "ssl.keystore.location": lambda name, value, find: {"ssl_certfile": value, "ssl_keyfile": value},
+    "ssl.keystore.location": lambda _name, value, _find: {"ssl_certfile": value, "ssl_keyfile": value},
     "ssl.keystore.type": _one_of(None, ("PEM",)),
     "ssl.truststore.location": _text("ssl_cafile"),
     "ssl.truststore.type": _one_of(None, ("PEM",)),

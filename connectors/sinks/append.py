@@ -139,7 +139,7 @@ class _AppendRows(beam.DoFn):
     def process(
         self,
         element: KeyedStampedRows,
-        routed: object = beam.DoFn.StateParam(ROUTED),  # makes the step stateful
+        _routed: object = beam.DoFn.StateParam(ROUTED),  # makes the step stateful
     ) -> Iterator[KeyedAck | TaggedOutput[str, Refused]]:
         owner, (packed, ipc) = element
         stamp = Stamp.unpack(packed)
@@ -207,7 +207,7 @@ class _AppendDeadLetters(beam.DoFn):
         self._held_records = self._held_bytes = 0
 
     def process(
-        self, element: tuple[str, Refused], routed: object = beam.DoFn.StateParam(ROUTED)
+        self, element: tuple[str, Refused], _routed: object = beam.DoFn.StateParam(ROUTED)
     ) -> Iterator[KeyedAck]:
         name, refused = element
         self._held[name].append(refused)

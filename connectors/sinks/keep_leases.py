@@ -64,13 +64,13 @@ class KeepLeases(beam.PTransform[PBegin, PCollection[None]]):
 class _Numbers(RestrictionProvider):
     """The numbers of heartbeats, without an end."""
 
-    def initial_restriction(self, element: object) -> OffsetRange:
+    def initial_restriction(self, _element: object) -> OffsetRange:
         return OffsetRange(0, sys.maxsize)
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         return OffsetRestrictionTracker(restriction)
 
-    def restriction_size(self, element: object, restriction: OffsetRange) -> int:
+    def restriction_size(self, _element: object, _restriction: OffsetRange) -> int:
         return 1
 
 
@@ -86,7 +86,7 @@ class _SendHeartbeats(beam.DoFn):
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
-        element: object,
+        _element: object,
         numbers: Any = beam.DoFn.RestrictionParam(_Numbers()),  # noqa: B008  # Beam's way to declare it
     ) -> Iterator[None]:
         """Send one heartbeat, and ask to be called again."""

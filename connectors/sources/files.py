@@ -86,7 +86,7 @@ def read_blocks(
     table: Table,
     limit: int,
     max_expansion: int = MAX_EXPANSION,
-    on_read: Callable[[int, int], None] = lambda bytes, records: None,
+    on_read: Callable[[int, int], None] = lambda _bytes, _records: None,
 ) -> Iterator[Block]:
     """Yield the blocks of a range, in order. A record over `limit` bytes is refused.
 

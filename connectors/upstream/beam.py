@@ -78,7 +78,7 @@ def job_servers_stopped() -> Iterator[None]:
             entry.obj[0].wait()
 
 
-def _no_split(operation: DataInputOperation, *_: object) -> None:
+def _no_split(_operation: DataInputOperation, *_: object) -> None:
     return None
 
 

@@ -85,36 +85,17 @@ def rule_conditions(column: Column, today: date | None = None) -> tuple[pl.Expr,
 
     `today` bounds a partition column; pass it for that column only.
     """
-    name = pl.col(column.name)
-    conditions: list[pl.Expr] = []
     if column.repeated or column.kind in ONE_BY_ONE:
         return ()  # _one_by_one has checked the rules
-    if column.derived is not None and column.kind is Kind.FLOAT:
-        conditions.append(name.is_finite())
-    if column.derived is not None and column.kind is Kind.STRING:
-        conditions.append(name.str.len_bytes() <= MAX_DERIVED_BYTES)
-    if column.derived is not None and column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP):
-        conditions.append(name.dt.year().is_between(1, 9999))  # another year would fail the whole load of the table
+    name = pl.col(column.name)
+    conditions = _derived_rules(column, name) if column.derived is not None else []
     if column.required:
         conditions.append(name.is_not_null())
         if column.kind is Kind.STRING:
             conditions.append(name.str.contains(NOT_BLANK))
     if column.enum:
         conditions.append(name.cast(pl.String).is_in(list(column.enum)))
-    if column.min_length is not None:
-        conditions.append(name.str.len_chars() >= column.min_length)
-    if column.max_length is not None:
-        conditions.append(name.str.len_chars() <= column.max_length)
-    if column.pattern is not None:
-        short = name.str.len_bytes() <= MAX_MATCHED_BYTES
-        conditions += [short, pl.when(short).then(name).str.contains(column.pattern)]
-    if column.email:
-        conditions.append(name.str.contains(EMAIL))
-    conditions += _number_rules(column, name)
-    if column.earliest is not None:
-        conditions.append(name >= bound(column, column.earliest))
-    if column.latest is not None:
-        conditions.append(name <= bound(column, column.latest))
+    conditions += [*_text_rules(column, name), *_number_rules(column, name), *_date_rules(column, name)]
     if today is not None:
         moment = name if column.kind is Kind.TIMESTAMP else name.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
         conditions.append((moment >= EARLIEST_PARTITION) & (moment < latest_partition(today)))
@@ -125,6 +106,39 @@ def all_hold(frame: pl.DataFrame, conditions: Sequence[pl.Expr | pl.Series]) -> 
     """Return for each row of `frame` whether it meets every condition; null counts as met."""
     holds = pl.all_horizontal(pl.lit(True), *conditions).fill_null(True)
     return frame.with_columns(holds.alias("")).get_column("")
+
+
+def _derived_rules(column: Column, name: pl.Expr) -> list[pl.Expr]:
+    if column.kind is Kind.FLOAT:
+        return [name.is_finite()]
+    if column.kind is Kind.STRING:
+        return [name.str.len_bytes() <= MAX_DERIVED_BYTES]
+    if column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP):
+        return [name.dt.year().is_between(1, 9999)]  # another year would fail the whole load of the table
+    return []
+
+
+def _text_rules(column: Column, name: pl.Expr) -> list[pl.Expr]:
+    rules: list[pl.Expr] = []
+    if column.min_length is not None:
+        rules.append(name.str.len_chars() >= column.min_length)
+    if column.max_length is not None:
+        rules.append(name.str.len_chars() <= column.max_length)
+    if column.pattern is not None:
+        short = name.str.len_bytes() <= MAX_MATCHED_BYTES
+        rules += [short, pl.when(short).then(name).str.contains(column.pattern)]
+    if column.email:
+        rules.append(name.str.contains(EMAIL))
+    return rules
+
+
+def _date_rules(column: Column, name: pl.Expr) -> list[pl.Expr]:
+    rules: list[pl.Expr] = []
+    if column.earliest is not None:
+        rules.append(name >= bound(column, column.earliest))
+    if column.latest is not None:
+        rules.append(name <= bound(column, column.latest))
+    return rules
 
 
 def _number_rules(column: Column, name: pl.Expr) -> list[pl.Expr]:
@@ -165,7 +179,7 @@ def _booleans(column: Column, values: Sequence[object]) -> ReadColumn:
     return pl.Series(column.name, typed, dtype=pl.Boolean), pl.Series(accepted, dtype=pl.Boolean)
 
 
-def _integers(column: Column, texts: pl.Series) -> ReadColumn:
+def _integers(_column: Column, texts: pl.Series) -> ReadColumn:
     typed = texts.str.extract(PLAIN_INTEGER, 1).str.strip_prefix("+").cast(pl.Int64, strict=False)
     return typed, typed.is_not_null() | texts.is_null()
 
@@ -183,7 +197,7 @@ def plain_numeric(precision: int, scale: int) -> str:
     return rf"^[+-]?[0-9]{{1,{whole}}}(?:\.[0-9]{{1,{scale}}})?$" if scale else rf"^[+-]?[0-9]{{1,{whole}}}$"
 
 
-def _floats(column: Column, texts: pl.Series) -> ReadColumn:
+def _floats(_column: Column, texts: pl.Series) -> ReadColumn:
     plain = texts.str.contains(PLAIN_FLOAT).fill_null(False)
     typed = pl.select(pl.when(plain).then(texts.str.strip_prefix("+"))).to_series().cast(pl.Float64, strict=False)
     return typed.alias(texts.name), (typed.is_not_null() & typed.is_finite()) | texts.is_null()

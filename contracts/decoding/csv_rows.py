@@ -169,7 +169,7 @@ def _text_or_empty(raw: bytes, encoding: str) -> str:
         return ""
 
 
-def parse_row(raw: bytes, header: CsvHeader, table: Table) -> Mapping[str, object]:
+def parse_row(raw: bytes, header: CsvHeader) -> Mapping[str, object]:
     """Return the fields of one record by name, None for an empty field.
 
     Raises NotClean if the record does not fit the header or is not CSV.

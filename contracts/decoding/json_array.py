@@ -82,7 +82,7 @@ class JsonArray:
                     break
             elif not self._tokens(split):
                 break
-        self._forget(split)
+        self._forget()
         return split
 
     def _tokens(self, split: Split) -> bool:
@@ -152,7 +152,7 @@ class JsonArray:
             position = self._offset + self._element + len(raw) - len(raw.lstrip())
             split.add(raw.strip(), position, self._limit, "json")
 
-    def _forget(self, split: Split) -> None:
+    def _forget(self) -> None:
         """Drop what has been read from the buffer. Of an element over the limit keep only the first bytes."""
         scanned = len(self._buffer) if self._over else self._scan
         if self._string is not None and self._scan - self._string <= self._limit:

@@ -96,13 +96,13 @@ def _datetimes(column: Column, texts: pl.Series) -> ReadColumn:
     return moments.dt.replace_time_zone(None), accepted & ~zoned
 
 
-def _dates(column: Column, texts: pl.Series) -> ReadColumn:
+def _dates(_column: Column, texts: pl.Series) -> ReadColumn:
     plain = texts.str.contains(PLAIN_DATE).fill_null(False)
     typed = pl.select(pl.when(plain).then(texts)).to_series().str.to_date("%Y-%m-%d", strict=False)
     return typed.alias(texts.name), typed.is_not_null() | texts.is_null()
 
 
-def _times(column: Column, texts: pl.Series) -> ReadColumn:
+def _times(_column: Column, texts: pl.Series) -> ReadColumn:
     """Return the times as text, `HH:MM:SS` with six digits of a fraction that is not zero."""
     plain = texts.str.contains(PLAIN_TIME).fill_null(False)
     text = pl.when(plain).then(pl.col(texts.name))

@@ -69,7 +69,7 @@ class RecordValidator:
 
     def _parse_csv(self, raw: bytes, header: CsvHeader | None) -> Mapping[str, object]:
         assert header is not None
-        return parse_row(raw, header, self._table)
+        return parse_row(raw, header)
 
     def _parse_json(self, raw: bytes) -> Mapping[str, object]:
         if raw[:1] == b"\0" and len(raw) > REGISTRY_HEADER:

@@ -66,31 +66,32 @@ def validate_value(column: Column, value: object, path: str = "", today: date | 
 
 def check(column: Column, value: object, path: str) -> None:
     """Check a typed value against the rules of the column. Raises NotClean(invalid_value) with the broken rule."""
-
-    def broken(rule: str) -> NotClean:
-        return NotClean(ErrorCode.INVALID_VALUE, f"{path}: {quoted(value)} {rule}", path)
-
     if column.enum and str(value) not in column.enum:
-        raise broken(f"is not one of {', '.join(column.enum)}")
+        raise invalid(path, value, f"is not one of {', '.join(column.enum)}")
     if isinstance(value, str):
-        if column.min_length is not None and len(value) < column.min_length:
-            raise broken(f"is shorter than {column.min_length} characters")
-        if column.max_length is not None and len(value) > column.max_length:
-            raise broken(f"is longer than {column.max_length} characters")
-        if column.pattern is not None:
-            if len(value.encode()) > MAX_MATCHED_BYTES:
-                raise broken(f"is longer than {MAX_MATCHED_BYTES} bytes, the limit of a column with a pattern")
-            if not matches(column.pattern, value):
-                raise broken(f"does not match the pattern {column.pattern}")
-        if column.email and not matches(EMAIL, value):
-            raise broken("is not an e-mail address")
+        _check_text(column, value, path)
     elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         check_number(column, value, path)
     elif isinstance(value, date):
         if column.earliest is not None and value < bound(column, column.earliest):
-            raise broken(f"is before {column.earliest}")
+            raise invalid(path, value, f"is before {column.earliest}")
         if column.latest is not None and value > bound(column, column.latest):
-            raise broken(f"is after {column.latest}")
+            raise invalid(path, value, f"is after {column.latest}")
+
+
+def _check_text(column: Column, value: str, path: str) -> None:
+    if column.min_length is not None and len(value) < column.min_length:
+        raise invalid(path, value, f"is shorter than {column.min_length} characters")
+    if column.max_length is not None and len(value) > column.max_length:
+        raise invalid(path, value, f"is longer than {column.max_length} characters")
+    if column.pattern is not None:
+        if len(value.encode()) > MAX_MATCHED_BYTES:
+            limit = f"{MAX_MATCHED_BYTES} bytes, the limit of a column with a pattern"
+            raise invalid(path, value, f"is longer than {limit}")
+        if not matches(column.pattern, value):
+            raise invalid(path, value, f"does not match the pattern {column.pattern}")
+    if column.email and not matches(EMAIL, value):
+        raise invalid(path, value, "is not an e-mail address")
 
 
 def check_number(column: Column, value: int | float | Decimal, path: str) -> None:
@@ -181,7 +182,7 @@ def parse_nested(value: object, path: str) -> object:
         raise wrong_type(path, value, "JSON") from None
 
 
-def _string(column: Column, value: object, path: str) -> str:
+def _string(_column: Column, value: object, path: str) -> str:
     if isinstance(value, Number):
         if not re.fullmatch(r"-?[0-9]+", value):
             raise wrong_type(path, value, "a string")
@@ -264,7 +265,7 @@ def _float(column: Column, value: object, path: str) -> float:
     return number
 
 
-def _boolean(column: Column, value: object, path: str) -> bool:
+def _boolean(_column: Column, value: object, path: str) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and not isinstance(value, Number) and value.lower() in BOOLEANS:
@@ -272,7 +273,7 @@ def _boolean(column: Column, value: object, path: str) -> bool:
     raise wrong_type(path, value, "a boolean")
 
 
-def _bytes(column: Column, value: object, path: str) -> bytes:
+def _bytes(_column: Column, value: object, path: str) -> bytes:
     if not isinstance(value, str) or isinstance(value, Number):
         raise wrong_type(path, value, "bytes in base64")
     try:
@@ -281,7 +282,7 @@ def _bytes(column: Column, value: object, path: str) -> bytes:
         raise wrong_type(path, value, "bytes in base64") from None
 
 
-def _json(column: Column, value: object, path: str) -> str:
+def _json(_column: Column, value: object, path: str) -> str:
     return canonical_json(nested_json(value, path), path)
 
 

@@ -82,13 +82,28 @@ def read(file: str, text: str) -> dict[str, Any]:
     Raises UsageError for YAML that cannot be read, another kind or version of document, a value of the wrong type,
     a top-level key that the standard does not have, and a variable in the schema.
     """
-    place = Place(file)
+    raw = _mapping(file, text)
+    _check_head(Place(file), raw)
+    try:
+        OpenDataContractStandard.model_validate(raw, strict=True)
+    except ValidationError as error:
+        raise _first_problem(file, raw, error) from None
+    _check_texts(Place(file), raw)
+    return raw
+
+
+def _mapping(file: str, text: str) -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"{file}: not readable as YAML: {_yaml_problem(error)}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{file}: not a data contract: its top level is not a mapping")
+    return raw
+
+
+def _check_head(place: Place, raw: Mapping[str, Any]) -> None:
+    """Check kind, version and top-level keys, which decide what the standard's model means."""
     if raw.get("kind") != "DataContract":
         raise place.error("kind", f"must be DataContract, not {raw.get('kind')!r}")
     if not VERSIONS.fullmatch(str(raw.get("apiVersion"))):
@@ -96,10 +111,10 @@ def read(file: str, text: str) -> dict[str, Any]:
     for key in raw:
         if key not in _keys_of(OpenDataContractStandard):
             raise place.error(str(key), f"is not part of the standard{_near(key, _keys_of(OpenDataContractStandard))}")
-    try:
-        OpenDataContractStandard.model_validate(raw, strict=True)
-    except ValidationError as error:
-        raise _first_problem(file, raw, error) from None
+
+
+def _check_texts(place: Place, raw: Mapping[str, Any]) -> None:
+    """Check what the standard's model allows and this project does not."""
     for required in ("id", "version"):
         if not raw.get(required):
             raise place.error(required, "is missing")
@@ -109,7 +124,6 @@ def read(file: str, text: str) -> dict[str, Any]:
     for value in _texts([raw["id"], raw["version"], raw.get("schema")], set(), without=("quality",)):
         if VARIABLE.search(value):
             raise place.error(f"variable {value}", "is not supported: write the value itself")
-    return raw
 
 
 def check_keys(

@@ -70,6 +70,12 @@ def _row(path: str, column: Column) -> str:
 
 
 def _rules(column: Column) -> Iterator[str]:
+    yield from _origin(column)
+    yield from _limits(column)
+
+
+def _origin(column: Column) -> Iterator[str]:
+    """Where the value comes from, and in which form."""
     if column.derived is not None:
         yield f"= `{' '.join(column.derived.split())}`"
     elif column.source:
@@ -83,6 +89,9 @@ def _rules(column: Column) -> Iterator[str]:
     if column.number_format is not None:
         group = f", groups by `{column.number_format.group}`" if column.number_format.group else ""
         yield f"with the decimal separator `{column.number_format.decimal}`{group}"
+
+
+def _limits(column: Column) -> Iterator[str]:
     if column.enum:
         yield f"one of {_names(column.enum)}"
     if column.email:

@@ -56,6 +56,10 @@ def check_expression(table: Table, column: Column) -> str:
         expression = pl.sql_expr(logic)
     except Exception as error:  # polars raises many kinds
         return f"is not an SQL expression over columns: {_first_line(error)}"
+    return _problem_of_names(table, expression) or _problem_of_result(table, column, expression)
+
+
+def _problem_of_names(table: Table, expression: pl.Expr) -> str:
     readable = {read.name for read in table.read_columns}
     names = expression.meta.root_names()
     for name in names:
@@ -63,8 +67,10 @@ def check_expression(table: Table, column: Column) -> str:
             return f"uses {name}, which is itself derived"
         if name not in readable:
             return f"uses {name}, which is not a column of the table"
-    if not names:
-        return "uses no column of the table"
+    return "" if names else "uses no column of the table"
+
+
+def _problem_of_result(table: Table, column: Column, expression: pl.Expr) -> str:
     empty = pl.DataFrame(schema={read.name: polars_type(read) for read in table.read_columns})
     try:
         result = empty.select(expression.alias(column.name)).schema[column.name]

@@ -111,7 +111,7 @@ def keep_no_snapshots() -> None:
     """Upstream, every append and load copies the whole table for time travel: n appends cost O(n²). The patch makes
     no copies.
     """
-    patch(SnapshotManager, "capture", lambda _: lambda *args, **kwargs: None)
+    patch(SnapshotManager, "capture", lambda _: lambda *_, **__: None)
 
 
 def make_appends_atomic() -> None:
@@ -138,7 +138,7 @@ def make_appends_atomic() -> None:
         def insert(handler: BigQueryWriteHandler, *args: Any) -> None:
             catalog: Any = handler._ctx.catalog
             with _transaction(handler._ctx):
-                catalog._write_table = lambda table: None
+                catalog._write_table = lambda _: None
                 try:
                     flush(handler, *args)
                 finally:

@@ -104,7 +104,7 @@ def take_no_record_for_a_range() -> None:
     natural one, is read back as a RANGE. No column of a contract is a RANGE.
     """
     for module in (range_type, arrow_bridge):
-        patch(module, "detect_range_element", lambda _: lambda duckdb_type: None)
+        patch(module, "detect_range_element", lambda _: lambda _: None)
 
 
 def read_any_column() -> None:
@@ -136,7 +136,7 @@ def parse_bignumeric_exactly() -> None:
     """Upstream, PARSE_BIGNUMERIC makes a binary float of its text."""
 
     def cast(_: object) -> Callable[..., exp.Expression]:
-        return lambda rule, node: exp.Cast(this=node.this.copy(), to=exp.DataType.build(BIGNUMERIC))
+        return lambda _rule, node: exp.Cast(this=node.this.copy(), to=exp.DataType.build(BIGNUMERIC))
 
     patch(ParseBignumericRule, "rewrite", cast)
 

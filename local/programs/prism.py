@@ -9,9 +9,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from apache_beam import version as beam_version
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.prism_runner import PrismJobServer
-from apache_beam.version import __version__ as BEAM
 
 from local.processes import ServiceFailed
 from local.programs.cache import Say, cache_folder, exclusive, say_on_stderr
@@ -19,6 +19,7 @@ from local.programs.go import Change, build
 
 __all__ = ["present", "prism"]
 
+BEAM = beam_version.__version__
 MODULE = "github.com/apache/beam/sdks/v2"
 LOOPBACK = Change(
     "go/pkg/beam/runners/prism/internal/jobservices/server.go",

@@ -254,7 +254,7 @@ class Stop:
         for number in self._previous:
             signal.signal(number, self._request)
 
-    def _request(self, signum: int, frame: object) -> None:
+    def _request(self, _signum: int, _frame: object) -> None:
         if self.requested.is_set():
             raise KeyboardInterrupt
         self.requested.set()

@@ -8,12 +8,14 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from apache_beam import version as beam_version
 from apache_beam.runners.portability.prism_runner import PrismJobServer
-from apache_beam.version import __version__ as BEAM
 
 from local.processes import ServiceFailed
 from local.programs import go as compiler
 from local.programs.prism import EVERYWHERE, prism, version_of
+
+BEAM = beam_version.__version__
 
 GO = r"""#!/bin/sh
 [ "$GOTOOLCHAIN" = local ] || exit 9
