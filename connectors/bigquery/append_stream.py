@@ -28,15 +28,16 @@ from google.api_core import exceptions
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
 from google.rpc import code_pb2, status_pb2
 
-from connectors.retry import RetryPolicy
+from connectors.retry import RetryPolicy, is_transient
 from contracts.refusal import ErrorCode
 
 __all__ = ["MAX_ROW_BYTES", "AppendStream", "Rejected", "StreamLost", "finalize"]
 
 MAX_REQUEST_BYTES = 9_000_000
 """The most bytes of rows in one request."""
-MAX_ROW_BYTES = 10 << 20
-"""The most bytes of a row as it is sent, in Arrow: BigQuery refuses a request of more than 10 MB."""
+MAX_ROW_BYTES = 9_999_000
+"""The most bytes of a row as it is sent, in Arrow, with its schema. BigQuery refuses a request of more than 10 MB,
+which may be decimal; a request has a name and an offset, too."""
 TOO_LARGE = re.compile("larger than max|exceeds maximum|too large", re.IGNORECASE)
 """Messages of gRPC and BigQuery about a request that is too large. Its code, RESOURCE_EXHAUSTED, means quotas too."""
 SMALL_REQUEST_BYTES = 64 << 10
@@ -57,6 +58,8 @@ LOST = frozenset({code_pb2.FAILED_PRECONDITION, code_pb2.NOT_FOUND, code_pb2.OUT
 _Reason = types.StorageError.StorageErrorCode
 LOST_REASONS = frozenset({_Reason.STREAM_FINALIZED, _Reason.STREAM_NOT_FOUND, _Reason.INVALID_STREAM_STATE})
 """The same in the details of an error, whose code may then be INVALID_ARGUMENT."""
+NOT_KNOWN_YET = frozenset({_Reason.TABLE_NOT_FOUND, _Reason.SCHEMA_MISMATCH_EXTRA_FIELDS})
+"""What BigQuery says of a table or a column that was created some minutes ago, or that does not exist."""
 DETAILS = "grpc-status-details-bin"
 _codes: Any = code_pb2.Code
 NAMES: dict[int, str] = {number: name for name, number in _codes.items()}
@@ -78,13 +81,15 @@ class Rejected(NamedTuple):
 class _Reply(NamedTuple):
     """An answer of BigQuery: a gRPC code, a message, and the messages about refused rows by their index.
 
-    `of_stream`: the details of the error name a reason that is about the stream, the table or its schema.
+    `of_stream`: the details of the error name a reason that is about the stream, the table or its schema. `unknown`: it
+    is a column, or a table, that BigQuery does not know here; it may be new.
     """
 
     code: int
     message: str
     rows: dict[int, str]
     of_stream: bool = False
+    unknown: bool = False
 
     @property
     def refuses_data(self) -> Rejected | None:
@@ -131,14 +136,20 @@ class AppendStream:
         schema: pa.Schema,
         retry: RetryPolicy,
         on_retry: Callable[[], None] = lambda: None,
+        exists: Callable[[], bool] = lambda: False,
     ) -> AppendStream:
-        """Create a COMMITTED stream of `table` (projects/P/datasets/D/tables/T). Raises DeadlineExceeded."""
+        """Create a COMMITTED stream of `table` (projects/P/datasets/D/tables/T).
+
+        NOT_FOUND is retried while the table `exists`: BigQuery may not know a new table here for some minutes. Raises
+        DeadlineExceeded, and NotFound if the table does not exist.
+        """
         stream = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
         created = retry.call(
             f"BigQuery refuses a write stream for {_table_of(table)}",
             lambda: client.create_write_stream(
                 parent=table, write_stream=stream, retry=None, timeout=retry.call_timeout
             ),
+            lambda error: is_transient(error) or (isinstance(error, exceptions.NotFound) and exists()),
         )
         return cls(client, created.name, schema, retry, on_retry=on_retry)
 
@@ -158,15 +169,16 @@ class AppendStream:
         """Append `batch` in as many requests as needed; return the refused rows by index. All others are stored.
 
         `check` raises if the table itself is the cause; it is called before a row counts as refused that BigQuery did
-        not name. Raises StreamLost or DeadlineExceeded when some of the rows may be stored, and GoogleAPICallError if
-        BigQuery refuses the request for another reason than its rows.
+        not name, and before BigQuery is asked again about a table or a column that it does not know yet. Raises
+        StreamLost or DeadlineExceeded when some of the rows may be stored, and GoogleAPICallError if BigQuery refuses
+        the request for another reason than its rows.
         """
         refused: dict[int, Rejected] = {}
         checked = False
         waiting = [(np.arange(start, start + piece.num_rows), piece) for start, piece in _pieces(batch)][::-1]
         while waiting:
             indices, piece = waiting.pop()
-            refusal = self._append(piece)
+            refusal = self._append(piece, check)
             if isinstance(refusal, Rejected) and piece.num_rows > 1:
                 half = piece.num_rows // 2
                 waiting += [(indices[half:], piece.slice(half)), (indices[:half], piece.slice(0, half))]
@@ -191,7 +203,7 @@ class AppendStream:
             self._connection.close()
         self._connection = None
 
-    def _append(self, batch: pa.RecordBatch) -> dict[int, str] | Rejected:
+    def _append(self, batch: pa.RecordBatch, check: Callable[[], None]) -> dict[int, str] | Rejected:
         """Send one request. Return {} if its rows are stored; else none is: some rows are refused, or the request."""
         rows = batch.serialize().to_pybytes()
         size = len(rows) + len(self._schema)
@@ -215,10 +227,13 @@ class AppendStream:
             stored = reply.code == code_pb2.ALREADY_EXISTS and unanswered and not self._doubtful
             if stored or reply.code == code_pb2.OK:
                 break
-            if reply.code in LOST:
+            unknown = reply.unknown or (reply.code == code_pb2.NOT_FOUND and self._offset is None)
+            if unknown:
+                check()
+            elif reply.code in LOST:
                 self.close()
                 raise StreamLost(reply.message)
-            if reply.code not in TRANSIENT:
+            elif reply.code not in TRANSIENT:
                 raise exceptions.from_grpc_status(reply.code, reply.message)
             unanswered = True
             self._on_retry()
@@ -277,14 +292,15 @@ class _Connection:
 
 def _reply(code: int, message: str, details: Any, rows: dict[int, str]) -> _Reply:
     """Return the answer, with FAILED_PRECONDITION if its details say that the stream accepts no more rows."""
-    of_stream = False
+    of_stream = unknown = False
     for detail in details:
         storage = types.StorageError.pb(types.StorageError())
         if detail.Unpack(storage):
             if storage.code in LOST_REASONS:
                 return _Reply(code_pb2.FAILED_PRECONDITION, message, rows)
             of_stream = of_stream or storage.code != _Reason.STORAGE_ERROR_CODE_UNSPECIFIED
-    return _Reply(code, message, rows, of_stream)
+            unknown = unknown or storage.code in NOT_KNOWN_YET
+    return _Reply(code, message, rows, of_stream, unknown)
 
 
 def finalize(client: BigQueryWriteClient, stream: str, retry: RetryPolicy) -> bool:

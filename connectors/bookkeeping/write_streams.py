@@ -81,7 +81,14 @@ class WriteStreams:
         Raises DeadlineExceeded.
         """
         table = f"projects/{self._warehouse.project}/datasets/{bucket.dataset}/tables/{bucket.table}"
-        stream = AppendStream.create(client, table, schema, self._retry, self._on_retry)
+        stream = AppendStream.create(
+            client,
+            table,
+            schema,
+            self._retry,
+            self._on_retry,
+            lambda: self._warehouse.existing(bucket.dataset, bucket.table) is not None,
+        )
         self._warehouse.update(
             f"INSERT INTO {self._name} (`table`, lane, buckets, bucket, stream, run_id, created_at)"
             " VALUES (@name, @lane, @buckets, @bucket, @stream, @run, CURRENT_TIMESTAMP())",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -27,7 +27,7 @@ from connectors.sinks.stored_keys import dead_letter_digests
 from contracts.arrow_rows import arrow_rows
 from contracts.decoding.decoder import HASH_LOW
 from contracts.lineage import HASH, INGESTED_AT, LINEAGE, POSITION, RUN_ID, SOURCE
-from contracts.refusal import ErrorCode
+from contracts.refusal import ErrorCode, Refusal
 from contracts.schemas import arrow_schema, stored_columns
 from contracts.table import Table
 from transforms.coders import BucketKey, from_ipc
@@ -44,6 +44,8 @@ MAX_HELD_ROWS = 50_000
 """The parts of a bundle are held back up to this many rows, so that they are appended by few requests."""
 MAX_HELD_DEAD_LETTERS = 2_000
 MAX_HELD_BYTES = 64 << 20
+STREAMED_DAYS = 3650
+"""How many days back a stream may write: the Storage Write API refuses older days of a column. A load takes them."""
 DUPLICATE_MESSAGE = "another record has the same primary key"
 REFUSED = "refused"
 
@@ -133,7 +135,7 @@ class _AppendRows(beam.DoFn):
         """The columns of each table that have values of the record."""
 
     def start_bundle(self) -> None:
-        self._held: defaultdict[BucketKey, list[tuple[Stamp, pl.DataFrame]]] = defaultdict(list)
+        self._held: defaultdict[BucketKey, list[tuple[Stamp, pl.DataFrame, list[Refusal]]]] = defaultdict(list)
         self._held_rows = self._held_bytes = 0
 
     def process(
@@ -144,7 +146,8 @@ class _AppendRows(beam.DoFn):
         owner, (packed, ipc) = element
         stamp = Stamp.unpack(packed)
         rows = from_ipc(ipc).with_columns(pl.lit(stamp.source).alias(SOURCE))
-        self._held[owner].append((stamp, rows))
+        rows, too_old = _split_by_day(self._tables[owner[0]], rows, datetime.now(UTC))
+        self._held[owner].append((stamp, rows, too_old))
         self._held_rows += len(rows)
         self._held_bytes += int(rows.estimated_size())
         if self._held_rows >= MAX_HELD_ROWS or self._held_bytes >= MAX_HELD_BYTES:
@@ -162,19 +165,21 @@ class _AppendRows(beam.DoFn):
         self.start_bundle()
         for (name, bucket), parts in held.items():
             parts.sort(key=lambda part: (part[0].source, part[0].runs))  # blocks may overtake each other
-            rows = pl.concat([rows for _, rows in parts])
+            rows = pl.concat([rows for _, rows, _ in parts])
             rows = rows.with_columns(contents_of(rows, self._content_columns[name]))
             appended = self._writers.rows_writer(name, bucket).append(rows, functools.partial(self._stored, name))
             start = 0
-            for stamp, part in parts:
-                yield self._outcome(name, bucket, stamp, part, appended.part(start, len(part)))
+            for stamp, part, too_old in parts:
+                yield self._outcome(name, bucket, stamp, part, appended.part(start, len(part)), too_old)
                 start += len(part)
 
     def _outcome(
-        self, name: str, bucket: int, stamp: Stamp, rows: pl.DataFrame, appended: Appended
+        self, name: str, bucket: int, stamp: Stamp, rows: pl.DataFrame, appended: Appended, too_old: list[Refusal]
     ) -> KeyedAck | Refused:
         """Return the Ack of a part, or its refused records, with which the Ack goes on."""
-        refused = [refusal_of(rows, row, reason.code, reason.message) for row, reason in appended.refused.items()]
+        refused = too_old + [
+            refusal_of(rows, row, reason.code, reason.message) for row, reason in appended.refused.items()
+        ]
         ack = Ack(stamp, bucket, tallies_of(stamp, rows, appended))
         if self._run.keep_duplicates:
             duplicates = (appended.outcomes == Outcome.DUPLICATE).arg_true()
@@ -189,6 +194,29 @@ class _AppendRows(beam.DoFn):
         )
         schema = arrow_schema(self._tables[name])
         return as_batch(arrow_rows(stored, schema))
+
+
+def _split_by_day(table: Table, rows: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Return the rows that the Storage Write API takes, and refusals of those whose partition is too old for it."""
+    if table.partition is None:
+        return rows, []
+    # A day of margin for the clock of this machine.
+    oldest = now.date() - timedelta(days=STREAMED_DAYS - 1)
+    too_old = (rows[table.partition].cast(pl.Date) < oldest).fill_null(False)
+    if not too_old.any():
+        return rows, []
+    message = (
+        f"a stream writes no day before {oldest}, because BigQuery takes only the last ten years from it; load the"
+        " record in batch"
+    )
+    refused = [
+        replace(
+            refusal_of(rows, row, ErrorCode.WAREHOUSE_REJECTED, f"{rows[table.partition][row]}: {message}"),
+            field=table.partition,
+        )
+        for row in too_old.arg_true()
+    ]
+    return rows.filter(~too_old), refused
 
 
 class _AppendDeadLetters(beam.DoFn):

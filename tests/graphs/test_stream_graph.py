@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from random import Random
 
 import apache_beam as beam
@@ -143,6 +144,24 @@ def test_the_result_does_not_depend_on_bundles(workers: int, held_rows: int, mon
     assert set(site.offsets.values()) == {200}
     # Three buckets and the dead letters: all parts together, or each part on its own.
     assert site.appends == 4 if held_rows > 1 else site.appends > 2 * 3
+
+
+def test_a_day_that_the_storage_write_api_does_not_take_is_a_dead_letter() -> None:
+    """It is refused before the request, next to rows of the same bundle that are written."""
+    old = event(1, event_timestamp="2009-03-01T12:00:00Z")
+    site = Site([record(0, event(0)), record(1, old), record(2, event(2)), record(3, old)])
+    site.run()
+    assert sorted(row["event_id"] for row in site.rows) == ["e0", "e2"]
+    letters = sorted(site.dead_letters, key=itemgetter("position"))
+    assert [(row["position"], row["error_code"], row["stage"], row["field"]) for row in letters] == [
+        (1, "warehouse_rejected", "write", "event_timestamp"),
+        (3, "warehouse_rejected", "write", "event_timestamp"),
+    ]
+    assert all(row["raw"] == old and row["recoverable"] for row in letters)
+    assert "a stream writes no day before" in letters[0]["error_message"]
+    tally = site.tally()
+    assert (tally.read, tally.written, tally.duplicate, tally.dead_letter) == (4, 2, 0, 2)
+    assert site.offsets == {A: 4}
 
 
 def test_a_test_fails_if_an_end_is_not_reached() -> None:
