@@ -27,6 +27,7 @@ from connectors.retry import RetryPolicy
 from connectors.sinks.destination import Destination, table_spec
 from connectors.sinks.merge import merge_statement
 from connectors.sinks.parquet import run_folder
+from connectors.sinks.partition_ranges import MAX_PARTITIONS, conditions, partitions_query
 from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
 from contracts.bookkeeping import DEAD_LETTERS
 from contracts.lineage import INGESTED_AT, SOURCE
@@ -219,7 +220,7 @@ class _Merge(beam.DoFn):
             jobs = [load_job] if load_job else []
             affected = 0
             if staging:
-                merge = self._merge(table, dataset, staging)
+                merge = self._merge(table, dataset, staging, sum(each.written for each in load.counts.values()))
                 jobs.append(str(merge.job_id))
                 affected = 0 if table.disposition is WriteDisposition.REPLACE else merge.num_dml_affected_rows or 0
             written = self._written(dataset, table)
@@ -238,17 +239,33 @@ class _Merge(beam.DoFn):
             balanced,
         )
 
-    def _merge(self, table: Table, dataset: str, staging: str) -> Any:
+    def _merge(self, table: Table, dataset: str, staging: str, staged_rows: int) -> Any:
         to = self._to
         operations, run, name = to.run.operations_dataset, to.run, to.qualified(table.name)
         target, source = to.path(dataset, table.name), to.path(operations, staging)
-        sql = merge_statement(table, target, source, to.lease_condition(table.name))
+        ranges = self._ranges(table, dataset, staging, staged_rows)
+        sql = merge_statement(table, target, source, to.lease_condition(table.name), ranges)
         try:
             return to.warehouse.execute(sql, statement_id(operations, name, run.run_id, run.token))
         except JobFailed:
             if not to.leases.held([name], run.token):
                 _take_leases(to, [table.name])  # if another run holds the lease, that is the reason to report
             raise
+
+    def _ranges(self, table: Table, dataset: str, staging: str, staged_rows: int) -> list[str]:
+        """Return the ranges of partitions to load one after the other; [] if one statement takes all of them."""
+        to, warehouse = self._to, self._to.warehouse
+        if table.partition is None:
+            return []
+        queries = []
+        if staged_rows >= MAX_PARTITIONS:
+            queries.append(partitions_query(table, to.path(to.run.operations_dataset, staging)))
+        if table.disposition is WriteDisposition.REPLACE:
+            existing = warehouse.existing(dataset, table.name)
+            if existing and (existing.num_rows or 0) + staged_rows >= MAX_PARTITIONS:
+                condition = " AND ".join(any_partition(table)) or "TRUE"
+                queries.append(partitions_query(table, to.path(dataset, table.name), condition))
+        return conditions(table, sorted({row["begin"] for sql in queries for row in warehouse.query(sql)}))
 
     def _written(self, dataset: str, table: Table) -> dict[str, int]:
         """Count the rows that the table holds from this run, by source: what the warehouse itself says was written."""

@@ -6,6 +6,9 @@ lease, see connectors/bookkeeping/statements.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from connectors.sinks.partition_ranges import transaction
 from connectors.sinks.staging import from_staging
 from contracts.lineage import HASH, INGESTED_AT, POSITION
 from contracts.schemas import EXTRA, any_partition, quote, stored_columns
@@ -14,21 +17,33 @@ from contracts.table import Column, Identity, Kind, Table, UnknownFields, WriteD
 __all__ = ["merge_statement"]
 
 
-def merge_statement(table: Table, target: str, staging: str, lease: str) -> str:
-    """Return the INSERT or MERGE. `_ingested_at` is when it runs.
+def merge_statement(table: Table, target: str, staging: str, lease: str, ranges: Sequence[str] = ()) -> str:
+    """Return the INSERT or MERGE, or a transaction of one for each of `ranges`. `_ingested_at` is when it runs.
 
-    `target` and `staging` are quoted table paths, `lease` is what `lease_condition` returns.
+    `target` and `staging` are quoted table paths, `lease` is what `lease_condition` returns, `ranges` are conditions on
+    the partition column.
     """
+    if not ranges:
+        return _statement(table, target, staging, lease, "", table.disposition)
+    statements, disposition = [], table.disposition
+    if disposition is WriteDisposition.REPLACE:
+        statements = [f"DELETE FROM {target} WHERE {lease} AND {each}" for each in ranges]
+        disposition = WriteDisposition.APPEND
+    statements += [_statement(table, target, staging, lease, f" AND {each}", disposition) for each in ranges]
+    return transaction(statements)
+
+
+def _statement(table: Table, target: str, staging: str, lease: str, part: str, disposition: WriteDisposition) -> str:
     columns = stored_columns(table)
     read = ", ".join(quote(column.name) for column in columns if column.name != INGESTED_AT)
-    staged = f"(SELECT {read} FROM {staging} WHERE {lease})"
+    staged = f"(SELECT {read} FROM {staging} WHERE {lease}{part})"
     into = ", ".join(quote(column.name) for column in columns)
     values = ", ".join(map(_value, columns))
     filters = any_partition(table, "existing_row")
     same_key = " AND ".join(
         [*(f"existing_row.{quote(key)} = incoming_row.{quote(key)}" for key in _identifying_columns(table)), *filters]
     )
-    match table.disposition:
+    match disposition:
         case WriteDisposition.APPEND:
             return (
                 f"INSERT INTO {target} ({into})\nSELECT {values}\nFROM {staged} AS incoming_row\n"

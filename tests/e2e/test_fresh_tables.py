@@ -24,7 +24,7 @@ from tests.e2e.append_proxy import AppendProxy, Fail, Fault
 from tests.e2e.bucket_writers import FIRST, append, events_spec, owner, rows_at, stored
 
 pytestmark = pytest.mark.e2e
-PATIENT, HASTY = RetryPolicy(20, 5, longest_pause=0.2), RetryPolicy(0.5, 5)
+LONG, SHORT = RetryPolicy(20, 5, longest_pause=0.2), RetryPolicy(0.5, 5)
 _Reason: Any = types.StorageError.StorageErrorCode
 
 
@@ -54,7 +54,7 @@ def unknown_fields() -> Fail:
 def test_a_stream_of_a_new_table_is_asked_for_again(proxy: AppendProxy, table: tuple[Warehouse, str]) -> None:
     answers = [Fail(False, grpc.StatusCode.NOT_FOUND)] * 3
     proxy.on_call = lambda method: answers.pop() if method == "CreateWriteStream" and answers else None
-    assert append(owner(*table, "run", PATIENT), {1: "a"}) == [FIRST]
+    assert append(owner(*table, "run", LONG), {1: "a"}) == [FIRST]
     assert answers == []
 
 
@@ -62,14 +62,14 @@ def test_a_table_that_does_not_exist_is_not_waited_for(proxy: AppendProxy, table
     warehouse, dataset = table
     warehouse.drop(dataset, "events")
     with pytest.raises(NotFound):
-        append(owner(warehouse, dataset, "run", PATIENT), {1: "a"})
+        append(owner(warehouse, dataset, "run", LONG), {1: "a"})
 
 
 def test_a_new_column_is_waited_for(proxy: AppendProxy, table: tuple[Warehouse, str]) -> None:
     answers: list[Fault] = [unknown_fields()] * 3
     proxy.on_append = lambda _: answers.pop() if answers else None
     checks: list[None] = []
-    writer = owner(*table, "run", PATIENT, check=lambda: checks.append(None))
+    writer = owner(*table, "run", LONG, check=lambda: checks.append(None))
     assert append(writer, {1: "a"}) == [FIRST]
     assert (answers, len(checks)) == ([], 3)
 
@@ -81,7 +81,7 @@ def test_a_column_that_the_table_lacks_is_not_waited_for(proxy: AppendProxy, tab
         raise ValueError("the table lacks the column")
 
     with pytest.raises(ValueError, match="lacks the column"):
-        append(owner(*table, "run", PATIENT, check=lacks), {1: "a"})
+        append(owner(*table, "run", LONG, check=lacks), {1: "a"})
 
 
 def test_the_default_stream_of_a_new_table_is_waited_for(proxy: AppendProxy, table: tuple[Warehouse, str]) -> None:
@@ -89,8 +89,8 @@ def test_the_default_stream_of_a_new_table_is_waited_for(proxy: AppendProxy, tab
     answers: list[Fault] = [Fail(False, grpc.StatusCode.NOT_FOUND)] * 3
     proxy.on_append = lambda _: answers.pop() if answers else None
     path = f"projects/{PROJECT}/datasets/{dataset}/tables/events"
-    batch = stored(rows_at({1: "a"}), owner(warehouse, dataset, "run", HASTY)._clock())
-    stream = AppendStream.default(write_client(), path, pa.schema(batch.schema), PATIENT)
+    batch = stored(rows_at({1: "a"}), owner(warehouse, dataset, "run", SHORT)._clock())
+    stream = AppendStream.default(write_client(), path, pa.schema(batch.schema), LONG)
     assert stream.append(batch) == {}
     assert answers == []
     stream.close()
