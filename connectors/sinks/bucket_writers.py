@@ -19,6 +19,7 @@ from connectors.bookkeeping.write_streams import Bucket, WriteStreams
 from connectors.retry import RetryPolicy
 from connectors.sinks.bucket_writer import BucketWriter, Writer
 from connectors.sinks.destination import Destination, table_spec
+from connectors.sinks.shared_reads import SharedReads
 from connectors.sinks.stored_keys import DeadLetterKeys, Progress, RowKeys
 from contracts.bookkeeping import DEAD_LETTERS
 from contracts.schemas import arrow_schema
@@ -95,7 +96,7 @@ class BucketWriters:
         to = self.destination
         contract, dataset = to.tables[table], to.datasets[table]
         where = Bucket(dataset, table, to.qualified(table), self.buckets, bucket)
-        keys = RowKeys(to.warehouse, self.retry, contract, self.horizon)
+        keys = RowKeys(to.warehouse, self.retry, contract, self.horizon, to.run.state.part(SharedReads))
 
         def make() -> BucketWriter:
             return self._make(table, where, arrow_schema(contract), keys, table_spec(contract, dataset))

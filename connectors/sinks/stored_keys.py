@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.write_streams import Bucket
 from connectors.google.clients import read_client
 from connectors.retry import RetryPolicy
+from connectors.sinks.shared_reads import SharedReads
 from contracts.decoding.decoder import HASH_LOW
 from contracts.decoding.key_digest import key_digests, stored_position_digests
 from contracts.lineage import HASH, INGESTED_AT, POSITION, SOURCE
@@ -56,8 +57,17 @@ class RowKeys(StoredKeys):
     retry: RetryPolicy
     table: Table
     horizon: timedelta
+    reads: SharedReads = field(default_factory=SharedReads)
+    """Those of the process: the buckets that are taken at the same time are read together."""
 
     def read(self, bucket: Bucket, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
+        about = bucket.dataset, bucket.table, bucket.buckets
+        rows = self.reads.read(about, (bucket, progress), self._read)
+        return _indexed(rows, self._digests(rows), rows[INGESTED_AT])
+
+    def _read(self, wanted: Sequence[tuple[Bucket, Progress]]) -> list[pl.DataFrame]:
+        """Read the rows of several buckets at once: those of each within the widest range of all."""
+        bucket, progress = wanted[0][0], _widest([progress for _, progress in wanted])
         filters = any_partition(self.table)
         since = max(progress.anchor - self.horizon, EVERYTHING)
         conditions = [f"_ingested_at >= TIMESTAMP '{since.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f+00:00}'"]
@@ -70,10 +80,11 @@ class RowKeys(StoredKeys):
             self.retry,
             bucket,
             [*self.table.primary_key, HASH, SOURCE, POSITION, INGESTED_AT],
-            f"MOD(MOD(_hash, {n}) + {n}, {n}) = {bucket.bucket} AND ({' OR '.join(conditions)})"
-            + "".join(f" AND {each}" for each in filters),
+            f"MOD(MOD(_hash, {n}) + {n}, {n}) IN ({', '.join(str(bucket.bucket) for bucket, _ in wanted)})"
+            f" AND ({' OR '.join(conditions)})" + "".join(f" AND {each}" for each in filters),
         )
-        return _indexed(rows, self._digests(rows), rows[INGESTED_AT])
+        buckets = (rows[HASH] % n + n) % n
+        return [rows.filter(buckets == bucket.bucket) for bucket, _ in wanted]
 
     def _digests(self, rows: pl.DataFrame) -> Any:
         match self.table.identity:
@@ -104,6 +115,15 @@ class DeadLetterKeys(StoredKeys):
         )
         rows = rows.rename({"source": SOURCE, "position": POSITION})
         return _indexed(rows, dead_letter_digests(rows["dead_letter_id"]), rows["failed_at"])
+
+
+def _widest(all_progress: Sequence[Progress]) -> Progress:
+    """Return a progress below which no other one needs anything."""
+    offsets: dict[str, int] = {}
+    for progress in all_progress:
+        for source, offset in progress.offsets.items():
+            offsets[source] = min(offset, offsets.get(source, offset))
+    return Progress(offsets, min(progress.anchor for progress in all_progress))
 
 
 def dead_letter_digests(ids: pl.Series) -> Any:

@@ -32,8 +32,11 @@ __all__ = ["Stop", "Watch", "cancel"]
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30.0
 """How long blocks in flight may take when a stream is stopped."""
-LEDGER_SECONDS = 30.0
-"""How old the displayed counts of a job that runs elsewhere may be: each question reads the lines of a day or two."""
+LEDGER_SECONDS = (5.0, 300.0)
+"""How old the displayed counts of a job that runs elsewhere may be, at first and later: BigQuery reads all lines of
+the day for them."""
+LEDGER_SHARE = 1 / 12
+"""They may be as old as this share of the time since the start."""
 KEEP_SECONDS = 600.0
 """How often the upkeep of the stream is done."""
 QUIET_SECONDS = 3.0
@@ -146,7 +149,8 @@ class Watch:
         if not self._engine:
             return self._stream.state.part(RecordedTally).total()
         now = time.monotonic()
-        if now - self._counts_time > LEDGER_SECONDS:
+        soonest, latest = LEDGER_SECONDS
+        if now - self._counts_time > min(latest, max(soonest, LEDGER_SHARE * (now - self._began))):
             stream, ledger = self._stream, self._stream.ledger
             self._ledger_began = self._ledger_began or ledger.began(stream.run)
             self._counts_time = now

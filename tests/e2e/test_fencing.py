@@ -466,7 +466,7 @@ def test_a_table_that_is_at_fault_costs_no_row(site: Site) -> None:
         append(lane, {1: "a"})
     assert append(lane, {1: "a"}) == [FIRST]
     status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT)
-    reason = types.StorageError(code=types.StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS)
+    reason = types.StorageError(code=types.StorageError.StorageErrorCode.INVALID_STREAM_TYPE)
     status.details.add().Pack(types.StorageError.pb(reason))
     site.proxy.on_append = first(1, Fail(False, grpc.StatusCode.INVALID_ARGUMENT, status.SerializeToString()))
     with pytest.raises(InvalidArgument):

@@ -1,0 +1,54 @@
+"""One read of a table for all buckets of a process that wait for it: BigQuery bills what a read scans, not its rows.
+
+A process takes its buckets at the same time. Each bucket must be read after its older write streams were finalized. So
+a bucket that comes while a read is running waits for the next one, which is for all that have come until it begins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["SharedReads"]
+
+Wanted = TypeVar("Wanted")
+Result = TypeVar("Result")
+
+
+class SharedReads:
+    """Reads that threads share. A part of a run's state."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: dict[Hashable, list[tuple[Any, Future[Any]]]] = {}
+        self._reading: set[Hashable] = set()
+
+    def read(self, about: Hashable, wanted: Wanted, fetch: Callable[[Sequence[Wanted]], Sequence[Result]]) -> Result:
+        """Return the result for `wanted` of a read that begins after this call, shared with other calls `about` it.
+
+        `fetch` returns one result for each of several that are wanted. If it raises, all of them raise.
+        """
+        mine: Future[Result] = Future()
+        with self._changed:
+            self._waiting.setdefault(about, []).append((wanted, mine))
+            self._changed.wait_for(lambda: mine.done() or about not in self._reading)
+            if mine.done():
+                return mine.result()
+            self._reading.add(about)
+            requests = self._waiting.pop(about)
+        try:
+            for (_, future), result in zip(requests, fetch([each for each, _ in requests]), strict=True):
+                future.set_result(result)
+        except BaseException as error:
+            for _, future in requests:
+                future.set_exception(error)
+        finally:
+            with self._changed:
+                self._reading.discard(about)
+                self._changed.notify_all()
+        return mine.result()
+
+    def close(self) -> None:
+        """Nothing to release."""
