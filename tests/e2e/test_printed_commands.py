@@ -21,6 +21,7 @@ import pytest
 
 from commands.default_place import LOCAL_BY_DEFAULT, VARIABLES
 from launcher import COMMANDS, main
+from tests import launching
 from tests.e2e.clouds import ROOT
 from tests.printed_commands import printed, run_order, stream_helps
 
@@ -191,15 +192,7 @@ MISSING = {
 
 @pytest.mark.parametrize("sql", MISSING)
 def test_what_bigquery_refuses_is_one_line_that_says_what_there_is(checkout: Path, sql: str) -> None:
-    done = subprocess.run(
-        plain(checkout, f'python3 launcher.py query "{sql}" --local'),
-        cwd=checkout,
-        env=environment(checkout),
-        text=True,
-        capture_output=True,
-        timeout=240,
-        check=False,
-    )
+    done = launching.run(["query", sql, "--local"], environment(checkout), checkout)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: query: ")
     assert done.stderr.count("\n") == 1
@@ -211,15 +204,7 @@ def test_what_bigquery_refuses_is_one_line_that_says_what_there_is(checkout: Pat
 @pytest.mark.parametrize(("rows", "form", "lines"), [(250, "table", 100), (250, "csv", 250), (100, "table", 100)])
 def test_a_table_has_the_first_rows_and_a_program_gets_all(checkout: Path, rows: int, form: str, lines: int) -> None:
     sql = f"SELECT CONCAT('row ', n) AS a FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n"
-    done = subprocess.run(
-        plain(checkout, f'python3 launcher.py query "{sql}" --format {form} --local'),
-        cwd=checkout,
-        env=environment(checkout),
-        text=True,
-        capture_output=True,
-        timeout=240,
-        check=False,
-    )
+    done = launching.run(["query", sql, "--format", form, "--local"], environment(checkout), checkout)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"\brow \d", done.stdout)) == lines
     said = "the first 100 of 250 rows; --format csv or json has all of them"
