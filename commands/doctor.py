@@ -31,7 +31,7 @@ LOOKED_AT = {
     "--processed": "the bucket, and that objects can be written to it",
     "--dead_letters": "the same",
     "--temp_location": "the same",
-    "--contracts": "contracts in place of the shipped ones",
+    "--contracts": "contracts instead of the shipped ones",
     "--tables": "the tables to look at; default: those of --topic, else all of the contracts",
     "--dataset": "dataset of the tables; default: what each contract says",
     "--operations_dataset": "dataset of ledger, dead letters, leases, write streams",
@@ -44,7 +44,7 @@ LOOKED_AT = {
     "--local": "this machine's local cloud, which is started as for the other commands",
     "--local_dir": "where its data is (default .local)",
 }
-"""The options that decide what is looked at, all of them options of batch or stream, and what each is for."""
+"""The options that decide what is checked, all of them options of batch or stream, and what each is for."""
 DESCRIPTION = """Say what is wrong with this machine, the cloud and a configuration, and how to fix it.
 Nothing is changed.
 

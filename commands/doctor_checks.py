@@ -44,11 +44,11 @@ from pipelines.stream.preflight import check_runner, topics_of
 __all__ = ["Examination"]
 
 KAFKA_OPTIONS = ("bootstrap_servers", "kafka_config", "topic", "group_id")
-ROLES = "give whoever runs this roles/bigquery.dataEditor, .jobUser and .readSessionUser, and look at --project"
+ROLES = "give the caller roles/bigquery.dataEditor, .jobUser and .readSessionUser, and look at --project"
 
 
 class Examination:
-    """Everything that there is to look at. What is told apart by the first half decides what the second can ask."""
+    """All checks of one command line. What the first half finds decides what the second half can check."""
 
     def __init__(self, options: PipelineOptions, argv: Sequence[str], stack: ExitStack) -> None:
         """The local cloud runs until `stack` is left."""
@@ -120,7 +120,7 @@ class Examination:
         if self._streaming:
             check_runner(self._options)
         check_dataflow(self._options)
-        yield Finding(about, Mark.OK, "nothing speaks against it")
+        yield Finding(about, Mark.OK, "no problem found")
 
     def _configuration(self) -> Iterator[Check]:
         yield Check("options", self._names)
@@ -187,7 +187,7 @@ class Examination:
                 continue
             needs = READ if option == "--input" else WRITE
             made = self._local and (option != "--input" or not self._ours.input)
-            fix = "give whoever runs this roles/storage.objectAdmin and storage.buckets.get on the bucket"
+            fix = "give the caller roles/storage.objectAdmin and storage.buckets.get on the bucket"
             yield Check(about, partial(check_folder, self._storage, option, folder, needs, made), fix)
             if option == "--input" and self._tables:
                 look = partial(check_input, self._storage, folder, self._tables, made)

@@ -17,12 +17,12 @@ LOCAL_FOLDERS = {name: join(LOCAL_BUCKET, name) for name in ("processed", "dead_
 
 
 def with_local_place(line: CommandLine) -> CommandLine:
-    """Return the command line with the local cloud's project and location where it names none."""
+    """Return the command line with the local cloud's project and location if it names none."""
     return line.with_defaults(project=LOCAL_PROJECT, location=LOCAL_LOCATION)
 
 
 def with_local_folders(line: CommandLine) -> CommandLine:
-    """Return a batch's command line with the local cloud's place and folders where it names none."""
+    """Return a batch's command line with the local cloud's place and folders if it names none."""
     return with_local_place(line).with_defaults(**LOCAL_FOLDERS)
 
 

@@ -171,7 +171,7 @@ def _single(token: str) -> str:
 
 
 def _pair(high: str, low: str) -> int:
-    r"""The character that two escapes \ud83d\ude00 are together, 0 where they are none."""
+    r"""The character that two escapes \ud83d\ude00 are together, 0 if they are none."""
     if not (len(high) == len(low) == 6 and high[1] == low[1] == "u"):
         return 0
     first, second = int(high[2:], 16), int(low[2:], 16)

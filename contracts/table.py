@@ -191,7 +191,7 @@ class Table:
     partition: str | None = None
     partition_by: PartitionBy = PartitionBy.DAY
     partition_expiration_days: int | None = None
-    """BigQuery drops a partition so many days after its span; None for never."""
+    """BigQuery drops a partition this many days after its span; None for never."""
     require_partition_filter: bool = False
     """Whether BigQuery refuses queries of the table without a condition on the partition column."""
     clustering: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """What Beam runs a stream on: the Kafka expansion service, Prism and Flink's job server of this machine.
 
-Beam starts and stops these programs itself. Options tell it where they are. Each one is a small script that runs the
+Beam starts and stops these programs itself. Options name their paths. Each one is a small script that runs the
 program under guard.py, so that no program outlives this process, however this process ends.
 """
 

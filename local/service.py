@@ -31,7 +31,7 @@ class Service:
     ready: Callable[[Ports], bool]
     """Returns whether it answers a real request. It is polled; an OSError or HTTPException counts as False."""
     environment: Callable[[Ports], dict[str, str]]
-    """Returns the environment variables that tell clients where it is."""
+    """Returns the environment variables that give clients its address."""
     addresses: Callable[[Ports], dict[str, str]]
     """Returns its addresses, as `local status` prints them."""
 

@@ -35,9 +35,9 @@ LAUNCHER = Path(__file__).parent.parent / "launcher.py"
 
 @contextmanager
 def producing(arguments: Sequence[str]) -> Iterator[None]:
-    """`launcher.py produce` beside what is done in the block, which ends when both are done.
+    """Run `launcher.py produce` during the block, and wait for its end after the block.
 
-    In a process of its own, for it takes the signals of its process. Raises Unavailable if it fails.
+    It is a separate process, since it handles the signals of its process. Raises Unavailable if it fails.
     """
     process = subprocess.Popen([sys.executable, str(LAUNCHER), "produce", *arguments])
     try:

@@ -28,7 +28,7 @@ def setup(
     create_bucket: bool,
     log: Callable[[str], None],
 ) -> None:
-    """Make what is absent and say so. UsageError where the bucket is absent and may not be made."""
+    """Create what does not exist, and log each. Raises UsageError if the bucket is missing and may not be created."""
     if not storage.bucket_exists(bucket):
         if not create_bucket:
             raise UsageError(f"there is no bucket {bucket}; --create_bucket makes it")

@@ -53,7 +53,7 @@ class _Ways:
     wrong_type: tuple[tuple[str, object], ...]
     invalid_value: tuple[tuple[str, object], ...]
     text: tuple[str, ...]
-    """STRING columns without a rule of their own, for bad bytes and for megabytes; never the key."""
+    """STRING columns without rules, for bad bytes and for megabytes; never the key."""
 
 
 def _across(columns: tuple[str, ...], values: tuple[object, ...]) -> tuple[tuple[str, object], ...]:

@@ -69,7 +69,7 @@ def generate(
     `progress(table, done, of)` counts the rows of a table.
 
     The manifest: `{"seed": S, "tables": {table: {"files", "format", "read", "written", "duplicate", "dead_letter",
-    "dead_letter_by_code": {code: n}}}}`, read = written + duplicate + dead_letter. Store it beside the files
+    "dead_letter_by_code": {code: n}}}}`, read = written + duplicate + dead_letter. Store it with the files
     as `manifest.json`, which is no table's file.
 
     Raises UsageError for a negative number or a share out of range.

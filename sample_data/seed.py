@@ -23,7 +23,7 @@ STREAM_EVENTS = 10_000
 
 
 def ensure_sample_files(storage: Storage, folder: str, log: Callable[[str], None]) -> None:
-    """Put sample files into the gs:// folder, and make its bucket, where there is no file below it yet: all or none."""
+    """Put sample files into the gs:// folder, and make its bucket, if no file is below it yet: all or none."""
     if storage.bucket_exists(folder):
         try:
             if next(storage.list(folder), None) is not None:

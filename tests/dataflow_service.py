@@ -1,7 +1,7 @@
 """Dataflow's REST endpoint on this machine, as far as jobs go: what it is asked is held to Google's published types.
 
 A body or a query with a field that the types do not have, or with a value of another type, is refused (400), as are
-labels, names and transitions that Dataflow's documentation rules out. A job's state moves on each time it is looked at.
+labels, names and transitions that Dataflow's documentation rules out. A job's state moves on each time it is read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAGE = 2
 
 
 class Refused(Exception):
-    """An answer in place of an answer."""
+    """An error instead of an answer."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Runs launcher.py in the process of the tests. tests/launching.py runs it in a process of its own."""
+"""Runs launcher.py in the process of the tests. tests/launching.py runs it in a separate process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def launch(argv: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
 @contextmanager
 def _without_log_handlers() -> Iterator[None]:
-    """Take pytest's log handlers away while the block lasts: a process of its own has none."""
+    """Take pytest's log handlers away while the block lasts: a separate process has none."""
     root = logging.getLogger()
     handlers = root.handlers[:]
     root.handlers.clear()

@@ -1,7 +1,7 @@
-"""Starts launcher.py as a process of its own without the seconds of imports that each start would cost.
+"""Starts launcher.py as a separate process without the seconds of imports that each start would cost.
 
 A server process imports the launcher with all that it needs, once in a test session, and forks for each start. What is
-forked is a real process: it has a pid, pipes and a session of its own, and can be killed.
+forked is a real process: it has a separate pid, pipes and session, and can be killed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Launched:
     pid: int
     stdout: IO[str]
     stderr: IO[str] | None
-    """None where stderr goes to stdout."""
+    """None if stderr goes to stdout."""
     _status: int
     """A pipe that gives the exit code at the end."""
     returncode: int | None = None
@@ -173,7 +173,7 @@ def start(
     *,
     stderr_to_stdout: bool = False,
 ) -> Launched:
-    """Start `launcher.py ARGUMENTS` in a session of its own; `environment` is all that it has, default: this one's."""
+    """Start `launcher.py ARGUMENTS` in a new session; `environment` is all that it has, default: this one's."""
     if not _servers:
         _servers.append(_Server())
     return _servers[0].start(arguments, os.environ if environment is None else environment, directory, stderr_to_stdout)

@@ -384,7 +384,7 @@ class Funnel:
 def revenue_by_category(tables: dict[str, Expected]) -> dict[str, Decimal | None]:
     """The sum of total_paid by the product's category; "unknown" where the product or its category is.
 
-    None where no transaction of a category has a total, as SQL's SUM has it.
+    None if no transaction of a category has a total, as SQL's SUM has it.
     """
     products = tables["products"].rows
     revenue: dict[str, Decimal | None] = {}
@@ -407,5 +407,5 @@ def funnel(tables: dict[str, Expected]) -> dict[str, Funnel]:
 
 
 def dead_letters(tables: dict[str, Expected]) -> dict[tuple[str, str], int]:
-    """Dead letters by table and code; a pair without any is absent."""
+    """Dead letters by table and code; a pair without any is left out."""
     return {(table, code): number for table, found in tables.items() for code, number in found.by_code.items()}

@@ -18,7 +18,7 @@ import pyarrow as pa
 __all__ = ["found_in", "found_in_files"]
 
 DEPTH = 4
-"""So many layers of base64 and compression are taken off: a pickle of Beam's is base64 of bzip2, and may be in JSON."""
+"""Layers of base64 and compression that are taken off: a pickle of Beam's is base64 of bzip2, and may be in JSON."""
 MAX_BYTES = 64 << 20
 """No layer is unpacked beyond it."""
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}")
@@ -32,7 +32,7 @@ class _Decompressor(Protocol):
 
 
 def found_in(data: bytes, word: str, depth: int = DEPTH) -> str | None:
-    """How the word is in `data`, None where it is not. The word is letters and digits, which no text escapes."""
+    """How the word is in `data`, None if it is not. The word is letters and digits, which no text escapes."""
     assert word.isalnum()
     assert word.isascii()
     for name, form in _forms(word):

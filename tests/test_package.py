@@ -63,7 +63,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, in a folder of its own."""
+    """The package, in a separate folder."""
     folder = tmp_path_factory.mktemp("built")
     sdist = Stager._build_setup_package(str(ROOT / "setup.py"), str(folder))
     target = folder / "installed"
@@ -108,7 +108,7 @@ def test_the_package_has_every_file_of_the_code_that_is_no_python(installed: Pat
 
 
 def command(installed: Path, packages: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The package's command, with `packages` beside it."""
+    """The package's command, with `packages` next to it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPATH"] = f"{installed}{os.pathsep}{packages}"
     return subprocess.run(  # -S keeps the checkout's own .pth out

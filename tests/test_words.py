@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.words import ENFORCED, EXCEPTIONS, PENDING, Allowed, Word, allowed, check, main, occurrences, texts
+from tools.words import EXCEPTIONS, WORDS, Allowed, Word, allowed, check, main, occurrences, texts
 
 DATASET = Word("data sets?", "dataset")
 
@@ -56,17 +56,12 @@ def test_every_text_that_git_knows_is_read_and_no_other(tmp_path: Path) -> None:
 
 
 def test_no_word_is_listed_twice_and_each_exception_has_a_reason() -> None:
-    patterns = [word.pattern for word in (*ENFORCED, *PENDING)]
+    patterns = [word.pattern for word in WORDS]
     assert len(patterns) == len(set(patterns))
     for exception in EXCEPTIONS:
         assert exception.reason
         assert exception.pattern == "*" or exception.pattern in patterns
 
 
-def test_pending_words_are_printed_but_do_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--all"]) == main([])
-    assert all(" -> " in line for line in capsys.readouterr().out.splitlines())
-
-
 def test_this_checkout_has_no_word_that_is_not_used_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert (main([]), capsys.readouterr().out) == (0, "")
+    assert (main(), capsys.readouterr().out) == (0, "")

@@ -1,4 +1,4 @@
-"""What this process waits for, without Kafka: a client that another test has left goes on with its broker's address."""
+"""What this process waits for, without Kafka: a client that another test has left keeps its broker's address."""
 
 from __future__ import annotations
 

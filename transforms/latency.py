@@ -20,7 +20,7 @@ def count_latencies(milliseconds: npt.NDArray[np.int64]) -> dict[int, int]:
 
 
 def quantile(counts: Mapping[int, int], share: float) -> float | None:
-    """The milliseconds that `share` of the latencies do not exceed, at most 9% too high; None where there are none."""
+    """The milliseconds that `share` of the latencies do not exceed, at most 9% too high; None if there are none."""
     wanted = share * sum(counts.values())
     passed = 0
     for latency_class in sorted(counts):

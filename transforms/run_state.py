@@ -1,8 +1,8 @@
 """What a run keeps in a process while it lasts: one owner, which steps find by the run's token.
 
 The command that runs a pipeline creates the state, registers it under the run's token and drops it when the run ends.
-Steps that run in the same process (DirectRunner, LOOPBACK workers) find it there. A worker elsewhere creates a state of
-its own on first use; nothing reads its progress and metrics, but steps share what it holds.
+Steps that run in the same process (DirectRunner, LOOPBACK workers) find it there. A worker elsewhere creates a
+separate state on first use; nothing reads its progress and metrics, but steps share what it holds.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""The statements that load a table: each carries its fence, and whoever takes the table ends those left behind.
+"""The statements that load a table: each carries its fence, and a run that takes the table ends those left behind.
 
 A job of BigQuery does not end with its client. A run that was killed may have left a statement that still waits or
 runs. Two rules make that harmless:
 
 - The statement reads the lease of its own attempt, and fails without it. So a statement that begins after the table
   was taken changes nothing.
-- A statement that began before reads the tables as they were then, and may take effect at any time. So whoever takes
-  the table cancels it, or waits for its end. Its id follows from the run and the attempt that the lease's row names.
+- A statement that began before reads the tables as they were then, and may take effect at any time. So the
+  run that takes the table cancels it, or waits for its end. Its id follows from the run and the attempt that the
+  lease's row names.
 """
 
 from __future__ import annotations

@@ -113,12 +113,12 @@ class WriteStreams:
         return stream
 
     def buckets(self, lane: str) -> int | None:
-        """Return the number of buckets that the owners of a lane use; None if no owner may still append."""
+        """Return the number of buckets that the owners of a stream table use; None if no owner may still append."""
         rows = self._warehouse.query(f"SELECT MAX(buckets) AS n FROM {self._name} WHERE lane = @lane", lane=lane)
         return rows[0]["n"] if rows else None
 
     def fence(self, lane: str) -> None:
-        """Finalize every write stream of a lane: its owners must take their buckets again before they append.
+        """Finalize every write stream of a stream table: its owners must take their buckets again before they append.
 
         The entries stay, so the number of buckets stays known. Raises DeadlineExceeded.
         """
@@ -131,7 +131,7 @@ class WriteStreams:
                 client.transport.close()
 
     def finalize_all(self, client: BigQueryWriteClient, lane: str) -> None:
-        """Finalize every write stream of a lane, and forget its number of buckets."""
+        """Finalize every write stream of a stream table, and forget its number of buckets."""
         entries = self._entries(lane)
         self._finalize(client, entries)
         self._remove(entries)

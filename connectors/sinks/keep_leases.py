@@ -109,7 +109,7 @@ class _SendHeartbeats(beam.DoFn):
                 return
             if holder := leases.take(self._names, run.run_id, run.token):
                 raise LeaseLost(f"{holder.table} is held by run {holder.run_id}")
-            # Another run may have written meanwhile: no worker goes on with what it knew of the tables.
+            # Another run may have written meanwhile: no worker may use what it knew of the tables.
             streams = WriteStreams(self._warehouse, run.operations_dataset, run.run_id, FENCE)
             for name in self._names:
                 streams.fence(name)

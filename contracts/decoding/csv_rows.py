@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SHORT_TEXT = 100_000
-"""A field of a text of at most so many characters is within csv's default limit of 131,072."""
+"""A field of a text of at most this many characters is within csv's default limit of 131,072."""
 _field_size_lock = threading.Lock()
 
 FURTHER = ("trim", "escape", "ragged")
@@ -153,7 +153,7 @@ def trimmed(value: object, header: CsvHeader) -> object:
 
 
 def texts_of(records: Sequence[bytes], encoding: str) -> list[str]:
-    """Return the records as text. One that is not in `encoding` becomes an empty text, which no real record is."""
+    """Return the records as text. A record that is not in `encoding` becomes an empty text, which no real record is."""
     try:
         joined = b"\n".join(records).decode(encoding)
     except UnicodeDecodeError:

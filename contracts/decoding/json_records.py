@@ -103,7 +103,7 @@ class JsonLines:
         lines = body.split(b"\n")
         sizes = np.fromiter(map(len, lines), np.int64, len(lines))
         if unix_ends and sizes.min() and sizes.max() <= self._limit and not any(map(bytes.isspace, lines)):
-            # The usual case: no line needs a look of its own, so all offsets are computed at once.
+            # The usual case: no line needs a separate look, so all offsets are computed at once.
             split.records += lines
             split.positions += (position + np.cumsum(sizes + 1) - sizes - 1).tolist()
             self._offset += len(body) + 1

@@ -13,7 +13,7 @@ __all__ = ["SHALLOW", "Number", "parse_json", "shape_problem"]
 MAX_DEPTH = 200
 """Levels of nested arrays and objects in one record."""
 MAX_VALUES = 100_000
-"""Fields and array elements of one record. So many take at most a second, whatever they are."""
+"""Fields and array elements of one record. This many take at most a second, whatever they are."""
 SHALLOW = 2 * MAX_DEPTH
 """Bytes: shorter JSON cannot exceed MAX_DEPTH, since each level takes an opening and a closing bracket."""
 OPENING, CLOSING = np.frombuffer(b"[{", dtype=np.uint8), np.frombuffer(b"]}", dtype=np.uint8)

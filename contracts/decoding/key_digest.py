@@ -1,4 +1,4 @@
-"""The digest of what tells a row apart: its primary key, the place where it was read, or all its values."""
+"""The digest of what identifies a row: its primary key, the place where it was read, or all its values."""
 
 from __future__ import annotations
 

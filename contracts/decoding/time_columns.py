@@ -34,7 +34,7 @@ EPOCH_DIGITS = {Epoch.DAYS: 6, Epoch.SECONDS: 11, Epoch.MILLISECONDS: 14, Epoch.
 FIRST_MICROSECOND, LAST_MICROSECOND = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999."""
 FEW = 20
-"""If at most one of so many texts is in another form, the validator reads them: that costs less."""
+"""If at most one of this many texts is in another form, the validator reads them: that costs less."""
 FIRST_YEAR, LAST_YEAR = 1970, 2036
 """The years in which polars and Python know the same changes of clocks."""
 

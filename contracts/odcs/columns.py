@@ -152,7 +152,7 @@ def describe(place: Place, raw: Mapping[str, Any], longest: int = DESCRIPTION_LE
 
 
 def custom_properties(place: Place, raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The customProperties as a mapping; UsageError for one that is not `known` here."""
+    """The customProperties as a mapping; UsageError for a property that is not `known` here."""
     found: dict[str, Any] = {}
     for entry in raw.get("customProperties") or ():
         accepted = ("id", "property", "value", "description")

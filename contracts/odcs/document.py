@@ -265,7 +265,7 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
     """How many values there are in a node, where each alias stands for all that it names; `known` by id of a node."""
     if (size := known.get(id(node))) is not None:
         return size
-    known[id(node)] = 1  # what holds itself is counted once
+    known[id(node)] = 1  # a value that contains itself is counted once
     size = 1
     if isinstance(node, yaml.SequenceNode):
         size += sum(_written_out(item, known) for item in node.value)

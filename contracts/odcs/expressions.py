@@ -25,7 +25,7 @@ NOT_ROW_WISE = re.compile(
 
 WORD = re.compile(r"\w+|[^\s\w]")
 MAX_LENGTH, MAX_WORDS = 4_000, 400
-"""Of an expression: it is looked at part by part, each of which is an expression, and evaluated for every block."""
+"""Of an expression: it is checked part by part, each of which is an expression, and evaluated for every block."""
 
 RESULTS: dict[Kind, tuple[type[pl.DataType], ...]] = {
     Kind.STRING: (pl.String,),

@@ -59,7 +59,7 @@ def _arguments(words: Sequence[str], at: int) -> Arguments:
 
 
 def _text(arguments: Arguments) -> str | None:
-    """The text that the argument is, None where it is an expression."""
+    """The text that the argument is, None if it is an expression."""
     if len(arguments) != 1 or len(arguments[0]) != 1 or not TEXT.fullmatch(arguments[0][0]):
         return None
     return arguments[0][0][1:-1].replace("''", "'")

@@ -1,7 +1,7 @@
 """The rules for values that a property of a contract states: logicalTypeOptions, enum and physicalType.
 
 Options may differ with the version of the standard: `exclusiveMinimum` is a flag on `minimum` in v3.0 and a
-bound of its own since v3.1; both are understood.
+separate bound since v3.1; both are understood.
 """
 
 from __future__ import annotations

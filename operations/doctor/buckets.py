@@ -46,9 +46,9 @@ def check_credentials() -> Iterator[Finding]:
 def check_folder(
     storage: Storage, option: str, folder: str, needs: tuple[str, ...], made: bool = False
 ) -> Iterator[Finding]:
-    """A gs:// folder's bucket is there, and whoever asks has the permissions `needs` in it; a local folder is there.
+    """A gs:// folder's bucket exists, and the caller has the permissions `needs` in it; a local folder exists.
 
-    `made`: a run makes the bucket where it is absent.
+    `made`: a run creates the bucket if it does not exist.
     """
     about = f"{option} {folder}"
     if not folder.startswith("gs://"):
@@ -69,14 +69,14 @@ def check_folder(
             about,
             Mark.WRONG,
             f"no permission {', '.join(lacking)} in bucket {bucket}",
-            f"give whoever runs this {ROLES[needs]} on the bucket",
+            f"give the caller {ROLES[needs]} on the bucket",
         )
     else:
         yield Finding(about, Mark.OK, f"bucket {bucket} is there")
 
 
 def _lacking(storage: Storage, bucket: str, needs: Collection[str]) -> list[str]:
-    """Of the permissions those that the caller has not; none where the server knows no such question."""
+    """Of the permissions those that the caller has not; none if the server knows no such question."""
     try:
         granted = storage.client.bucket(bucket).test_iam_permissions(list(needs))
     except GoogleAPICallError as error:
@@ -94,7 +94,7 @@ def check_input(
     try:
         listing = belonging(storage.scan(folder), folder, tables)
     except NotFound:
-        return  # its bucket or folder is absent, which check_folder says
+        return  # its bucket or folder is missing: check_folder reports it
     found, others = listing.files, listing.passed_over
     if others:
         yield Finding(

@@ -1,4 +1,4 @@
-"""What doctor finds, and how it looks: checks run side by side, each for a limited time, and none hides another."""
+"""Findings of doctor, and how checks run: at the same time, each for a limited time, and none hides another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT_SECONDS = 40.0
 
 
 class Mark(enum.Enum):
-    """What a finding amounts to."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -28,7 +28,7 @@ class Mark(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, what is the matter with it, and how to fix that."""
+    """One line: what was checked, what is wrong with it, and how to fix it."""
 
     about: str
     mark: Mark
@@ -38,14 +38,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """Something to look at. What `look` raises is a finding too, and `fix` says what helps then."""
+    """One check. An error that `look` raises becomes a finding, whose fix is `fix`."""
 
     about: str
     look: Callable[[], Iterable[Finding]]
     fix: str = ""
 
     def failed(self, error: Exception) -> Finding:
-        """The finding that the check could not be made."""
+        """The finding that the check failed with an error."""
         known = error if isinstance(error, ReportedError) else reported(error)
         says = str(known or f"{type(error).__name__}: {error}")
         return Finding(self.about, Mark.WRONG, " ".join(says.split()), self.fix)
@@ -67,8 +67,8 @@ class _Look:
 
 
 def examine(checks: Iterable[Check], seconds: float = LIMIT_SECONDS) -> list[Finding]:
-    """What all checks find, in their order. They run at the same time; one that takes longer than `seconds` is told
-    of as such, with what it had found by then.
+    """Return the findings of all checks, in their order. They run at the same time. One that takes
+    longer than `seconds` is reported as such, after what it had found by then.
     """
     looks = [_Look(check) for check in checks]
     for look in looks:

@@ -1,4 +1,4 @@
-"""BigQuery: jobs, datasets, tables against their contracts, and who is writing them. Nothing is made to find out."""
+"""BigQuery: jobs, datasets, tables against their contracts, and who is writing them. No check creates anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIRST_RUN = "the first run makes it; launcher.py setup makes all of them now"
 
 
 def check_jobs(warehouse: Warehouse) -> Iterator[Finding]:
-    """BigQuery answers, and lets whoever asks run jobs in the project."""
+    """BigQuery answers, and the caller may run jobs in the project."""
     warehouse.client.query("SELECT 1", job_config=bigquery.QueryJobConfig(dry_run=True), location=warehouse.location)
     yield Finding("bigquery", Mark.OK, f"project {warehouse.project}, location {warehouse.location}")
 
@@ -31,7 +31,7 @@ def check_dataset(warehouse: Warehouse, dataset: str) -> Iterator[Finding]:
         yield Finding(about, Mark.WRONG, str(error))  # it says what to give
         return
     if found is None:
-        yield Finding(about, Mark.WARNING, "it is absent", FIRST_RUN)
+        yield Finding(about, Mark.WARNING, "it does not exist", FIRST_RUN)
     else:
         yield Finding(about, Mark.OK, f"in {warehouse.location}")
 
@@ -45,7 +45,7 @@ def check_table(warehouse: Warehouse, spec: TableSpec) -> Iterator[Finding]:
         yield Finding(about, Mark.WRONG, str(error), "change the contract, drop the table, or give another --dataset")
         return
     if table is None:
-        yield Finding(about, Mark.WARNING, "it is absent", FIRST_RUN)
+        yield Finding(about, Mark.WARNING, "it does not exist", FIRST_RUN)
         return
     added = [field.name for field in lacking(spec, table)]
     if added:

@@ -29,12 +29,12 @@ def read_config(servers: str | None, file: str | None, group: str, read: Callabl
 
 @dataclass(frozen=True)
 class Kafka:
-    """What a stream asks of Kafka. `absent` is what a topic that is not there amounts to."""
+    """What a stream needs of Kafka. `missing` is the severity of a topic that does not exist."""
 
     config: KafkaConfig
     topics: Sequence[str]
     group: str
-    absent: Mark = Mark.WRONG
+    missing: Mark = Mark.WRONG
 
     def check(self) -> Iterator[Finding]:
         """Brokers, topics, group."""
@@ -61,7 +61,7 @@ class Kafka:
         except NoBroker:
             raise
         except NoTopic as error:
-            return Finding(about, self.absent, str(error))
+            return Finding(about, self.missing, str(error))
         except ReportedError as error:
             return Finding(about, Mark.WRONG, str(error), "give the user Describe and Read on the topic")
         return Finding(about, Mark.OK, f"{count} partitions")
@@ -92,8 +92,8 @@ class Kafka:
         starts = {source: beginnings[source] if at is None else at for source, at in committed.items()}
         fit = True
         for source, at in starts.items():
-            if anew := recreated(source, at, ends[source], self.group):
-                yield Finding(about, Mark.WRONG, anew)
+            if problem := recreated(source, at, ends[source], self.group):
+                yield Finding(about, Mark.WRONG, problem)
             elif lost := removed_unread(source, at, beginnings[source]):
                 yield Finding(about, Mark.WRONG, lost, "--allow_lost_offsets goes on behind them")
             else:

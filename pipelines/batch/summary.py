@@ -66,7 +66,7 @@ def batch_summary(prepared: PreparedBatch, began: datetime, why: str | None, sec
 
 
 def _tables(prepared: PreparedBatch) -> dict[str, TableSummary[Counts]]:
-    """Return the counts of each table: those of its load, or of its staging where it has not been loaded."""
+    """Return the counts of each table: those of its load, or of its staging if it has not been loaded."""
     ledger, run_id = prepared.destination.ledger, prepared.batch.run.run_id
     lines = ledger.lines(run_id, LOADED)
     loaded = {line["table"] for line in lines}

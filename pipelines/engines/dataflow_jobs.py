@@ -1,6 +1,6 @@
 """Jobs on Dataflow, by google-cloud-dataflow-client.
 
-Beam's own client is not used: its search for a job by name never ends where there is none (`job_id_for_name` waits for
+Beam's own client is not used: its search for a job by name never ends if there is none (`job_id_for_name` waits for
 a page token that is None, and the last one is empty), it reads every job of the region, and it is internal to Beam.
 """
 

@@ -23,7 +23,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 def wait_for_storage(storage: Storage, folder: str, log: Callable[[str], None]) -> None:
     """Return when Cloud Storage has answered for the bucket of `folder`, whatever it says; a local folder is there.
 
-    Raises Unavailable where it has not within PATIENCE_SECONDS, another ReportedError for what asking again will not
+    Raises Unavailable if it has not within PATIENCE_SECONDS, another ReportedError for what asking again will not
     change, such as refused credentials.
     """
     if folder.startswith("gs://"):

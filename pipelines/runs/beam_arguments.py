@@ -24,7 +24,7 @@ class BeamArguments:
     """Values by option, without dashes, which replace those in `argv`."""
 
     def changed(self, **changes: Any) -> BeamArguments:
-        """Return the arguments with these values in place of the present ones."""
+        """Return the arguments with these values instead of the present ones."""
         return replace(self, changes={**self.changes, **changes})
 
     def options(self) -> PipelineOptions:

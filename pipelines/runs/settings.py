@@ -35,7 +35,7 @@ class Beginning(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What both pipelines are told. Raises UsageError if a value is out of its limits."""
+    """The settings of both pipelines. Raises UsageError if a value is out of its limits."""
 
     project: str
     location: str
@@ -64,7 +64,7 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings(RunSettings):
-    """What a batch is told. Folders are gs:// or, if the warehouse can load local files, local ones."""
+    """The settings of a batch. Folders are gs:// or, if the warehouse can load local files, local ones."""
 
     input: str
     processed: str
@@ -96,7 +96,7 @@ class BatchSettings(RunSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings(RunSettings):
-    """What a stream is told."""
+    """The settings of a stream."""
 
     servers: str | None
     """Kafka's bootstrap servers; None if the file `kafka_config` names them."""

@@ -22,7 +22,7 @@ class Engine:
     jobs: Jobs
     name: str
     leave_at_once: bool
-    """Whether the launcher exits as soon as the job runs, and not only when it is told to stop."""
+    """Whether the launcher exits as soon as the job runs, and not only on a signal to stop."""
 
     @classmethod
     def of(cls, arguments: BeamArguments) -> Engine | None:

@@ -96,7 +96,7 @@ def ensure_stream(
         return _start(prepared, engine, Action.STARTED, log, show)
     if live.version == prepared.version:
         log(f"job {live.name} ({live.id}) is {live.state}, of this version ({prepared.version}): kept")
-        if jobs.replaces:  # the text that Airflow's operator looks for; else it goes by the name's last job
+        if jobs.replaces:  # the text that Airflow's operator looks for; else it uses the last job of that name
             log(f"its start has logged: {CREATED.format(live.id)}")
         return EnsuredStream(action=Action.KEPT, status=stream_status(settings, live))
     log(

@@ -26,7 +26,7 @@ def replace_stream(settings: StreamSettings, jobs: Jobs, job: Job, log: Callable
 
 
 def replace_prepared_stream(prepared: PreparedStream, jobs: Jobs, job: Job, log: Callable[[str], None]) -> Job:
-    """Submit the stream in place of `job`, under its name, and wait until the new job runs or has ended; return it.
+    """Submit the stream instead of `job`, under its name, and wait until the new job runs or has ended; return it.
 
     It continues the run and the leases of the old job, which works on until the engine has replaced it. Raises a
     ReportedError for what is refused; nothing is replaced then.
@@ -55,7 +55,7 @@ def _refuse_unless_replaceable(settings: StreamSettings, job: Job) -> None:
 
 
 def _take_over(prepared: PreparedStream) -> Run:
-    """Return a run that goes by the id and the token that hold the stream's leases, and take those that are free.
+    """Return a run that uses the id and the token that hold the stream's leases, and take those that are free.
 
     The same token keeps the leases alive whichever of the two jobs runs in the end. Raises Conflict if another run
     holds one.

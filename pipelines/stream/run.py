@@ -1,6 +1,6 @@
 """A stream from its settings to its summary: submitted, watched, submitted again after a failure, stopped cleanly.
 
-A job on Dataflow or on a Flink cluster outlives its launcher, which leaves it when the launcher is told to stop, or as
+A job on Dataflow or on a Flink cluster outlives its launcher, which leaves it on a signal to stop, or as
 soon as the job runs (Beam's --no_wait_until_finish).
 """
 

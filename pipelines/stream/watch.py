@@ -83,7 +83,7 @@ class Watch:
 
     @property
     def stopped(self) -> bool:
-        """Whether the stream was told to stop or has lost its lease."""
+        """Whether a stop was requested, or the stream has lost its lease."""
         return self._stop.requested.is_set() or self._heartbeat.lost.is_set()
 
     def until_stopped(self, result: PipelineResult, attempt: str) -> str | None:

@@ -96,13 +96,13 @@ class Place:
 
 
 def emulated() -> bool:
-    """Whether the environment names emulators in place of Google."""
+    """Whether the environment names emulators instead of Google."""
     return all(os.environ.get(name) for name in EMULATORS)
 
 
 @contextmanager
 def place_of(environment: Mapping[str, str]) -> Iterator[Place]:
-    """The place that the environment names, while the block lasts. NoPlace where it names none, or nobody to be."""
+    """The place that the environment names, while the block lasts. NoPlace if it names none, or no credentials."""
     missing = [name for name in (PROJECT, BUCKET) if not environment.get(name)]
     if missing:
         raise NoPlace(f"{' and '.join(missing)} not set; make test-cloud PROJECT=my-project BUCKET=gs://my-bucket does")
@@ -112,7 +112,7 @@ def place_of(environment: Mapping[str, str]) -> Iterator[Place]:
         raise NoPlace(str(reported(error))) from None
     project, bucket = environment[PROJECT], "gs://" + environment[BUCKET].removeprefix("gs://").strip("/")
     storage, name = Storage(project), f"shop_test_{secrets.token_hex(4)}"
-    # BigQuery loads from a bucket of its own location only.
+    # BigQuery loads from a bucket in the same location only.
     location = str(storage.client.get_bucket(split_uri(bucket)[0]).location)
     place = Place(project, location, name, join(bucket, name), Warehouse(project, location), storage)
     try:

@@ -88,7 +88,7 @@ def test_a_staging_table_goes_by_itself_also_when_it_was_loaded(place: Place, da
     schema = (SchemaField("id", "INTEGER"),)
     place.warehouse.create_staging(TableSpec(dataset, "passing", schema), timedelta(hours=2))
     for load in (False, True):
-        if load:  # which makes the table anew
+        if load:  # which recreates the table
             uris = put(place, "passing", pa.table({"id": [1]}))
             place.warehouse.load(uris, dataset, "passing", schema, f"{place.name}-passing")
         staging = place.warehouse.existing(dataset, "passing")

@@ -1,6 +1,6 @@
 """What Google says to somebody who may not: the launcher passes it on in one line, doctor says which role fixes it.
 
-Nobody may write to Google's own public project and buckets, whoever runs this.
+Nobody may write to Google's own public project and buckets, whatever the credentials.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def test_no_permission_in_a_bucket(place: Place, raw: Path) -> None:
 
 
 def examined(place: Place, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
-    """What doctor finds, by what was looked at."""
+    """What doctor finds, by what was checked."""
     done = place.launch("doctor", "--format=json", *place.options("examined"), *arguments, code=code)
     return {finding["about"]: finding for finding in json.loads(done.stdout)["findings"]}
 

@@ -59,7 +59,7 @@ def test_a_java_that_only_this_project_finds(tmp_path: Path, monkeypatch: pytest
     )
     assert found.fix.startswith("export JAVA_HOME=")
     assert Path(found.fix.removeprefix("export JAVA_HOME="), "bin", "java").exists()
-    (found,) = check_java(True, True)  # the local cloud and its engines are told where it is
+    (found,) = check_java(True, True)  # the local cloud and its engines get its path
     assert found.mark is Mark.OK
     old = java(tmp_path / "home" / "bin", "1.8.0_402")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))

@@ -1,4 +1,4 @@
-"""A service that does not answer is waited for, out loud and not for ever."""
+"""A service that does not answer is waited for, with a message and a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is appended at once is told apart again."""
+"""Rows that were appended together are separated again by source."""
 
 from __future__ import annotations
 

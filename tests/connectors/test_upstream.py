@@ -29,7 +29,7 @@ def test_the_installed_release_is_the_patched_one(release: Release) -> None:
 
 @pytest.fixture
 def unpatched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Beam as it was installed; what a test patches is undone after it."""
+    """The installed Beam; what a test patches is undone after it."""
     for patch in PATCHES:
         monkeypatch.setattr(patch.owner, patch.name, patch.original)
     return monkeypatch

@@ -95,7 +95,7 @@ def test_the_same_internal_error_for_too_long_is_not_retried(statuses: list[int]
 
 
 def test_the_address_of_an_upload_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever knows it may go on with the upload."""
+    """Anyone who knows it may continue the upload."""
     monkeypatch.setattr(waits, "SAY_AFTER_SECONDS", 0.0)
     session = Session()
     watch(session, "Cloud Storage")

@@ -1,4 +1,4 @@
-"""What is read as whole columns is what the judge reads value by value."""
+"""What is read as whole columns is what the row-wise validator reads value by value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of any size are read, and csv's limit, which the process shares, stays as it was."""
+"""Fields of any size are read, and csv's limit, which the process shares, is unchanged."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_an_overlong_quoted_record_is_one_refusal() -> None:
 
 
 class Counting(CsvRecords):
-    """Counts the lines that are looked at."""
+    """Counts the lines that are read one by one."""
 
     looked_at = 0
 

@@ -455,7 +455,7 @@ def test_a_column_named_twice_refuses_every_record() -> None:
     assert fate(table(Column("x", Kind.STRING)), b"1,2,3", header) == ("malformed_csv", None)
 
 
-# A record's fate depends on the record alone, and what is read at once is what the judge would say.
+# A record's outcome depends on the record alone, and columns give the same as the row-wise validator.
 
 KINDS = [Column("c", kind) for kind in Kind if kind is not Kind.RECORD]
 COLUMNS = st.sampled_from(
@@ -580,8 +580,8 @@ def fates(decoder: Decoder, block: Block) -> dict[int, object]:
     return {**rows, **refused}
 
 
-def judged(decoder: Decoder, block: Block) -> dict[int, object]:
-    """What the judge alone makes of the block's records."""
+def validated(decoder: Decoder, block: Block) -> dict[int, object]:
+    """What the row-wise validator alone makes of the block's records."""
     slow = Decoder(decoder.table, lambda: TODAY)
     slow._read_columns = lambda block: (None, [])  # type: ignore[method-assign]
     return fates(slow, block)
@@ -597,7 +597,7 @@ def same_together_and_alone(of: Table, records: list[bytes], header: CsvHeader |
     for number, record in enumerate(records):
         alone |= fates(decoder, Block("s", format, [record], positions[number : number + 1], header))
     assert repr(sorted(together.items())) == repr(sorted(alone.items()))
-    assert repr(sorted(together.items())) == repr(sorted(judged(decoder, block).items()))
+    assert repr(sorted(together.items())) == repr(sorted(validated(decoder, block).items()))
 
 
 PROPERTY = settings(

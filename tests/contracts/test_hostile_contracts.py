@@ -98,7 +98,7 @@ def mutant(chance: random.Random) -> str:
 
 
 def refusal_of(text: str) -> str | None:
-    """What a contract is refused with, None where it is taken and decodes."""
+    """What a contract is refused with, None if it is accepted and decodes."""
     try:
         tables = load([("mine.odcs.yaml", text)])
     except UsageError as error:

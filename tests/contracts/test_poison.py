@@ -117,7 +117,7 @@ class Panicking(Decoder):
 
 
 def records(format: Format) -> list[bytes]:
-    """Of three records one is for the judge, one is refused; every thousandth is poisoned, and refused without that."""
+    """Of three records one needs the row-wise validator, one is refused; every thousandth is poisoned and refused."""
     if format is Format.CSV:
         lines = [f"a{number},{(number, 'x', f'{number}e0')[number % 3]}" for number in range(COUNT)]
         return [f"{POISON}{n},{n}e0".encode() if n in POISONED else line.encode() for n, line in enumerate(lines)]

@@ -123,7 +123,7 @@ ENDLESS = {"letters": b"a", "backslashes": b"\\", "escaped quotes": b'\\"', "quo
 @pytest.mark.parametrize("unit", ENDLESS.values(), ids=ENDLESS)
 @pytest.mark.parametrize("end", [b"", b"\n", b'"]'])
 def test_a_string_without_end_costs_linear_time_and_bounded_memory(unit: bytes, end: bytes) -> None:
-    """Quadratic time would take minutes here; the buffer is looked at for memory."""
+    """Quadratic time would take minutes here; the buffer is measured for memory."""
     limit, piece = 100_000, unit * (20_000 // len(unit))
     splitter = array(limit)
     splits = [splitter.feed(b'[{"a":"')]

@@ -92,7 +92,7 @@ def owner(
 
 
 def rows_at(positions: dict[int, str], source: str = A) -> pl.DataFrame:
-    """Rows as a lane takes them: keys by position."""
+    """Rows as a bucket writer takes them: keys by position."""
     frame = pl.DataFrame({"id": list(positions.values())}, schema={"id": pl.String})
     digests = key_digests(frame, ["id"])
     return frame.with_columns(

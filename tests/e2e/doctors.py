@@ -21,7 +21,7 @@ class Doctor:
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, *arguments: str, code: int = 0) -> dict[str, tuple[str, str, str]]:
-        """Mark, what it says and what fixes it, by what was looked at."""
+        """Mark, what it says and what fixes it, by what was checked."""
         got = launcher.main(["doctor", "--format=json", *arguments])
         said = self.capsys.readouterr()
         assert "Traceback" not in said.out + said.err
@@ -35,7 +35,7 @@ class Doctor:
         return {one["about"]: (one["mark"], one["says"], one["fix"]) for one in findings}
 
     def all(self, *arguments: str) -> dict[str, list[tuple[str, str]]]:
-        """The same, where there are several findings of one thing."""
+        """The same, for several findings of one thing."""
         launcher.main(["doctor", "--format=json", *arguments])
         found: dict[str, list[tuple[str, str]]] = {}
         for one in json.loads(self.capsys.readouterr().out)["findings"]:

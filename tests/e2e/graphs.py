@@ -65,7 +65,7 @@ def image_of(pipeline: beam_runner_api_pb2.Pipeline, name: str) -> str:
 
 @dataclass(frozen=True)
 class Prism:
-    """A Prism, and pools of Python's and Java's workers beside it."""
+    """A Prism, and pools of Python's and Java's workers."""
 
     service: beam_job_api_pb2_grpc.JobServiceStub
     python: str
@@ -111,11 +111,11 @@ class Prism:
 def prism(folder: Path, environment: Mapping[str, str]) -> Iterator[Prism]:
     """A Prism and its pools while the block lasts; `environment` is the workers'. Logs go to `folder`."""
     files = prefetch(["kafka-io", "prism"])
-    job, python, beside = (free_port(0, ()) for _ in range(3))
+    job, python, java_pool = (free_port(0, ()) for _ in range(3))
     commands = {
         "prism": [str(files["prism"]), f"--job_port={job}", "--serve_http=false", "--log_level=warn"],
         "python": [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={python}"],
-        "java": [str(java()), "-jar", str(files["kafka-io"]), str(beside), "--alsoStartLoopbackWorker"],
+        "java": [str(java()), "-jar", str(files["kafka-io"]), str(java_pool), "--alsoStartLoopbackWorker"],
     }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the pool's workers are `python`
     running = []
@@ -132,12 +132,12 @@ def prism(folder: Path, environment: Mapping[str, str]) -> Iterator[Prism]:
                         start_new_session=True,
                     )
                 )
-        for port in (job, python, beside):
+        for port in (job, python, java_pool):
             with grpc.insecure_channel(f"localhost:{port}") as channel:
                 grpc.channel_ready_future(channel).result(timeout=60)
         with grpc.insecure_channel(f"localhost:{job}") as channel:
             service = beam_job_api_pb2_grpc.JobServiceStub(channel)
-            yield Prism(service, f"localhost:{python}", f"localhost:{beside}")
+            yield Prism(service, f"localhost:{python}", f"localhost:{java_pool}")
     finally:
         for process in running:
             os.killpg(process.pid, signal.SIGKILL)  # the pool's workers too

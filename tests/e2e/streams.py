@@ -76,7 +76,7 @@ class Feed:
             client.close()
 
     def send(self, events: int, transaction: str | None = None) -> None:
-        """Send so many records and wait until the broker has them; with `transaction`, its name, in one transaction."""
+        """Send records and wait until the broker has them; with `transaction`, its name, in one transaction."""
         with self._producer(transaction) as producer:
             for key, value, code in self.records(events):
                 future = producer.send(self.topic, value, key=key)
@@ -145,7 +145,7 @@ class Feed:
         self.refused[f"kafka://{metadata.topic}/{metadata.partition}", metadata.offset] = code
 
     def records(self, events: int) -> Iterator[tuple[bytes, bytes | None, str | None]]:
-        """So many more records: key, value, and the code of one that must be refused. They count as sent."""
+        """Add this many records: key, value, and the code of one that must be refused. They count as sent."""
         for number in range(self.sent, self.sent + events):
             self.sent += 1
             if self._random.random() < self.dirty:
@@ -205,7 +205,7 @@ class StreamSite:
     directory: Path
     endpoints: Endpoints
     name: str
-    """Of topic, group, dataset, operations dataset and run: a start goes on with the run of the one before."""
+    """Of topic, group, dataset, operations dataset and run: a start continues the run of the one before."""
     runner: str = "PrismRunner"
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -218,7 +218,7 @@ class StreamSite:
     launcher: tuple[str, ...] | None = None
     """What Python runs, None for launcher.py."""
     warehouse: Warehouse = field(default_factory=lambda: Warehouse("local-project", "US"))
-    """Whose rows are looked at; without --local also where they go."""
+    """Whose rows are read; without --local also where they go."""
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -266,7 +266,7 @@ class StreamSite:
         return StreamStart(process, summary, began)
 
     def names(self) -> list[str]:
-        """What the stream is told of its topic, group and datasets."""
+        """The options of the stream for its topic, group and datasets."""
         topic = f"--topic={self.topic}=user_events_streaming"
         return [
             topic,
@@ -311,7 +311,7 @@ class StreamSite:
         return int(rows[0]["n"])
 
     def wait_until_read(self, records: int, seconds: float = 120) -> None:
-        """Wait until the ledger accounts for so many records."""
+        """Wait until the ledger accounts for this many records."""
         deadline = time.monotonic() + seconds
         while self.rows("SELECT SUM(`read`) AS n FROM {operations}.ledger_current")[0]["n"] != records:
             assert time.monotonic() < deadline, "not all was read"

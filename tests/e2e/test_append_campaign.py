@@ -112,7 +112,7 @@ def test_what_is_said_of_a_row_is_what_the_table_holds(proxy: AppendProxy, seed:
 
 
 def append_until_answered(lane: BucketWriter, names: dict[int, str]) -> Appended:
-    """As an engine does, which begins a bundle anew."""
+    """As an engine does, which begins a bundle again."""
     for _ in range(ATTEMPTS):
         try:
             return lane.append(rows_at(names), stored)

@@ -52,7 +52,7 @@ class Bad:
 
 
 def lines(extension: str, *records: tuple[bytes, str | Row], head: bytes = b"", end: bytes = b"\n") -> Bad:
-    """A file of lines, each with its code or, where it is clean, its row."""
+    """A file of lines, each with its code or, if it is clean, its row."""
     data, refused, rows = head, [], []
     for record, fate in records:
         if isinstance(fate, str):
@@ -104,7 +104,7 @@ FILES = {
         "csv", (b"a,1", "missing_required"), (b"b,2", "missing_required"), head=b"note,units\n"
     ),
     "another column is missing": lines("csv", (b"m1,1", ("m1", None, None, 1)), head=b"reading_id,units\n"),
-    "a column stands twice": lines("csv", (b"t1,1,2", "malformed_csv"), head=b"reading_id,units,units\n"),
+    "a column is duplicated": lines("csv", (b"t1,1,2", "malformed_csv"), head=b"reading_id,units,units\n"),
     "a field of 1 MB": lines(
         "csv", (b'"l1","' + b"x" * 1_000_000 + b'",,,', ("l1", "x" * 1_000_000)), (b"l2,,,,", ("l2",)), head=HEADER
     ),

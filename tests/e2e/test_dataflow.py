@@ -174,7 +174,7 @@ def test_a_stream_from_its_start_to_its_end(place: Place) -> None:
 
 
 def test_a_stream_that_is_to_run(place: Place, tmp_path: Path) -> None:
-    """Started where there is none, left where it is of this version, replaced where it is not."""
+    """Started if there is none, kept if it has this version, else replaced."""
     jobs = place.service.jobs
     before = len(jobs)
     summary = tmp_path / "summary.json"
@@ -298,9 +298,9 @@ def test_a_batch_that_ends_without_closing_its_run_has_failed(place: Place) -> N
 
 def test_a_batch_that_fails_says_why(place: Place) -> None:
     place.service.execute = None
-    place.service.errors["bad"] = "Traceback (most recent call last):\n  ...\nRunStopped: the ledger does not hold"
+    place.service.errors["bad"] = "Traceback (most recent call last):\n  ...\nRunStopped: the ledger does not balance"
     said = batch(place, "bad", code=1)
-    assert "RunStopped: the ledger does not hold" in said.stdout + said.stderr
+    assert "RunStopped: the ledger does not balance" in said.stdout + said.stderr
 
 
 def batch(place: Place, name: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

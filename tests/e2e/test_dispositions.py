@@ -131,7 +131,7 @@ def test_whatever_order_versions_come_in_the_newest_stays(kind: str, cloud: Clou
     target, staging = f"versions.into_{kind}", f"versions.staging_{kind}"
     columns = f"id INT64, ver {name}, v STRING, _source STRING, _position INT64, _hash INT64, _run_id STRING"
     warehouse.update(f"CREATE TABLE {target} ({columns}, _ingested_at TIMESTAMP)")
-    for number in range(len(arrivals)):  # each order is a key of its own
+    for number in range(len(arrivals)):  # each order has a separate key
         rows = ", ".join(
             f"STRUCT({key} AS id, CAST({order[number][0]} AS {name}) AS ver, '{order[number][1]}' AS v)"
             for key, order in enumerate(orders)

@@ -57,7 +57,7 @@ def everything(servers: str) -> list[Any]:
 
 
 def test_this_machine_before_anything_was_made(doctor: Doctor, tmp_path: Path) -> None:
-    # In a process and a cloud of its own: as on a new machine, with its services started and stopped.
+    # In a separate process and cloud: as on a new machine, with its services started and stopped.
     done = launching.run(["doctor", "--local", f"--local_dir={tmp_path}", "--runner=DirectRunner"], timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -68,7 +68,7 @@ def test_this_machine_before_anything_was_made(doctor: Doctor, tmp_path: Path) -
         "ok local kafka: it starts",
         "ok credentials: none needed",
         "warning --processed gs://ecommerce-data-lake/processed: there is no bucket ecommerce-data-lake; fix: a run",
-        "warning dataset ecommerce_data: it is absent; fix: the first run makes it",
+        "warning dataset ecommerce_data: it does not exist; fix: the first run makes it",
         "warning topic user-events: there is no topic user-events",
         "ok group shop-pipeline: new: no group has committed anything here yet",
         "ok runner DirectRunner: nothing",
@@ -114,7 +114,7 @@ def test_one_broken_thing_hides_no_other(doctor: Doctor, servers: str, tmp_path:
         "runner DirectRunner",
     }
     assert "DirectRunner cannot run a stream" in wrong["runner DirectRunner"]
-    assert found["table hidden.ledger"][:2] == ("warning", "it is absent")
+    assert found["table hidden.ledger"][:2] == ("warning", "it does not exist")
     assert found["kafka, topics, group"] == ("not checked", "its configuration is wrong, see above", "")
 
 

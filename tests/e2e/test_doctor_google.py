@@ -148,7 +148,7 @@ def test_permissions_in_a_bucket(
     assert found["--processed gs://bucket/p"] == (
         "wrong",
         "no permission storage.objects.create, storage.objects.delete in bucket bucket",
-        "give whoever runs this roles/storage.objectAdmin on the bucket",
+        "give the caller roles/storage.objectAdmin on the bucket",
     )
     assert found["--input gs://bucket/raw"][0] == "ok"
     with ForbiddingProxy(backend, r"GET /storage/v1/b/bucket\?", "storage.buckets.get denied", "forbidden") as proxy:
@@ -183,7 +183,7 @@ def test_data_sets_and_tables(doctor: Doctor, warehouse: Warehouse) -> None:
     arguments = (*PLACE, "--tables=customers", "--dataset=shop", "--operations_dataset=shop_operations")
     found = doctor(*arguments)
     assert found["bigquery"] == ("ok", "project local-project, location US", "")
-    assert found["dataset shop"][:2] == found["table shop.customers"][:2] == ("warning", "it is absent")
+    assert found["dataset shop"][:2] == found["table shop.customers"][:2] == ("warning", "it does not exist")
     warehouse.ensure_dataset("shop")
     warehouse.ensure_table(TableSpec("shop", "customers", FIELDS))
     found = doctor(*arguments)

@@ -105,7 +105,7 @@ def site(
 
 
 def first(number: int, fault: Fault) -> Callable[[Request], Fault | None]:
-    """The first so many appends meet the fault."""
+    """The number of appends that meet the fault, from the first one on."""
     left = itertools.count()
     return lambda _: fault if next(left) < number else None
 

@@ -82,7 +82,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
         wait_until(lambda: checkpoints(cluster[1], job)["counts"]["completed"] > 0)
         assert feed.sent < 40_000
 
-        # Who else would write the table or read the group is told who holds them.
+        # The error of another run of the table or group names the holder.
         said = stream.start("--run_id=other", "--job_name=other", "--max_restarts=0").process
         assert "group outlives is read by run outlives" in said.communicate(timeout=120)[0]
         assert said.returncode == 2

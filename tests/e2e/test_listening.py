@@ -1,4 +1,4 @@
-"""Nothing that runs on one machine can be reached from another: every socket of every process is looked at.
+"""Nothing that runs on one machine can be reached from another: every socket of every process is checked.
 
 The stream that is watched has a nested contract, with names that are reserved words.
 """

@@ -54,7 +54,7 @@ PRINTED = printed(helps())
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A checkout of which only .local is its own, with the files that a reader is told to have."""
+    """A checkout of which only .local is its own, with the files that the documents ask for."""
     folder = tmp_path_factory.mktemp("checkout")
     for path in ROOT.iterdir():
         if path.name not in (".git", ".local", ".airflow"):

@@ -158,7 +158,7 @@ def test_sample_data_is_whole_or_not_there(cloud: Cloud, monkeypatch: pytest.Mon
 
 
 def interrupted_after(times: int, write: Callable[[str, bytes], None]) -> Callable[[Storage, str, bytes], None]:
-    """A write of files that is interrupted after so many."""
+    """A write of files that is interrupted after a number of them."""
     left = count()
 
     def some(storage: Storage, uri: str, data: bytes) -> None:

@@ -33,9 +33,9 @@ def warehouse(cloud: Cloud) -> Warehouse:
 
 def test_a_bucket_that_does_not_exist_is_not_made_unasked(cloud: Cloud, warehouse: Warehouse) -> None:
     before = data_sets(warehouse)
-    done = cloud.launch("setup", "--bucket=gs://absent", *PLACE, code=2)
-    assert done.stderr == "error: there is no bucket gs://absent; --create_bucket makes it\n"
-    assert not Storage("local-project").bucket_exists("gs://absent")
+    done = cloud.launch("setup", "--bucket=gs://missing", *PLACE, code=2)
+    assert done.stderr == "error: there is no bucket gs://missing; --create_bucket makes it\n"
+    assert not Storage("local-project").bucket_exists("gs://missing")
     assert data_sets(warehouse) == before
 
 

@@ -26,7 +26,7 @@ def test_streams_that_follow_a_killed_one_are_exact(kafka_cloud: tuple[Path, End
             StreamSite(*kafka_cloud, name, runner=runner, expansion=options)
             for name, runner in (("shared", "PrismRunner"), ("shared", "FlinkRunner"), ("other", "PrismRunner"))
         )
-        flink.starts = 10  # a summary of its own
+        flink.starts = 10  # a separate summary
         feed = prism.feed()
         feed.send(3_000)
         killed = prism.start()

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def site(kafka_cloud: tuple[Path, Endpoints], name: str, **settings: Any) -> StreamSite:
-    """A stream of its own in the cloud."""
+    """A separate stream in the cloud."""
     return StreamSite(*kafka_cloud, name, **settings)
 
 
@@ -62,7 +62,7 @@ def test_every_event_once(kafka_cloud: tuple[Path, Endpoints]) -> None:
 
 
 def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> None:
-    """So many kills, each behind the first row of its start and before the group has all, and yet all is exact."""
+    """This many kills, each behind the first row of its start and before the group has all, and yet all is exact."""
     feed = stream.feed()
     chance = random.Random()
     with feed.sending(events):

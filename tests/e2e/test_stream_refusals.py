@@ -105,7 +105,7 @@ def test_a_group_with_members(refused: Refusals, servers: str) -> None:
         said = refused("--group_id=members")
         assert "group members has members that subscribe to topics ('kafka-python-" in said
         assert " at /127.0.0.1); stop them, or give another name" in said
-        # A topic that is absent is made where it was asked for, before the group is looked at.
+        # A missing topic is created if that was asked for, before the group is checked.
         assert "group members has members" in refused("--group_id=members", "--create_topics", topic="made")
         assert "made" in consumer.topics()
     finally:

@@ -1,4 +1,4 @@
-"""A Kafka password is where it is given, and nowhere else: on Prism and on Flink, with every log kept."""
+"""A Kafka password is in the place that gives it, and nowhere else: on Prism and on Flink, with every log kept."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Planted:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
-    """A broker of its own, whose folder is not searched: it has to know the password."""
+    """A separate broker, whose folder is not searched: it has to know the password."""
     user, password = word(), word()
     with sasl_broker(tmp_path_factory.mktemp("kafka"), user, password) as ports:
         yield Planted(f"127.0.0.1:{ports['sasl']}", f"127.0.0.1:{ports['broker']}", user, password)
@@ -148,7 +148,7 @@ def test_a_password_is_nowhere(
     files |= {path: how for folder in searched for path, how in found_in_files(folder, planted.password).items()}
     assert files == {}
     assert {name: how for name, text in places.items() if (how := found_in(text, planted.password))} == {}
-    # The name travels with the password: where it was found was looked at in earnest.
+    # The name travels with the password: a place that has the name was searched for the password too.
     known = {Path(path).name for path in found_in_files(folders.kept, planted.user)}
     known |= {name.split()[-1] for name, text in places.items() if found_in(text, planted.user)}
     sent = {
@@ -204,7 +204,7 @@ def engine_pages(running: Iterable[int]) -> dict[str, bytes]:
 
 
 def flink(port: int) -> dict[str, bytes]:
-    """The pages of a Flink REST server; none where it is not one."""
+    """The pages of a Flink REST server; none if it is not one."""
     found: dict[str, bytes] = {}
 
     def get(path: str, name: str) -> bytes:
@@ -225,7 +225,7 @@ def flink(port: int) -> dict[str, bytes]:
 
 
 def jobs(port: int) -> dict[str, bytes]:
-    """What a job service says of its jobs; nothing where it is none."""
+    """What a job service says of its jobs; nothing if it is none."""
     found: dict[str, bytes] = {}
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         service = beam_job_api_pb2_grpc.JobServiceStub(channel)

@@ -134,7 +134,7 @@ def engine(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def staged(graph: Graph) -> dict[str, bytes]:
-    """What was put beside the graph, by name; it is what its environments ask for."""
+    """What was staged with the graph, by name; it is what its environments ask for."""
     storage = Storage("local-project")
     url = graph.options["pipelineUrl"]
     found = {file.uri: storage.read(file.uri) for file in storage.list(url.rpartition("/")[0])}
@@ -192,7 +192,7 @@ def test_a_stream(stream: Graph, templates: Templates) -> None:
         python,
     }
     assert holds_the_code(stream)
-    assert found_in(stream.pipeline.SerializeToString(), USER)  # no secret: it stands beside where the password would
+    assert found_in(stream.pipeline.SerializeToString(), USER)  # no secret: it is next to the place of the password
     assert names_nothing_of_here(stream, STREAM, templates)
 
 

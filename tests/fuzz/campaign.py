@@ -43,7 +43,7 @@ class Outcome:
 def run_rounds(
     seed: int, numbers: Iterator[int], records: int, seconds: float, folder: Path, slow: float = SLOW_SECONDS
 ) -> Outcome:
-    """Rounds until so many records have been fed, or so much time is over, or findings are many."""
+    """Rounds until this many records have been fed, or this much time is over, or findings are many."""
     outcome, checkers = Outcome(), dict[tuple[str, int], Checker]()
     until = time.monotonic() + seconds
     for number in numbers:
@@ -85,7 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Feed mutated records to the readers and decoders.")
     parser.add_argument("--records", type=int, default=10_000_000)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=None, help="a new one where none is given")
+    parser.add_argument("--seed", type=int, default=None, help="default: a new one")
     parser.add_argument("--only", type=int, help="this round alone")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--findings", type=Path, default=Path(".fuzz"))

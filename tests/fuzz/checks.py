@@ -120,7 +120,7 @@ class Checker:
     def _one_door_each(self, block: Block, decoded: Decoded) -> None:
         given = np.sort([*block.positions.tolist(), *(each.position for each in block.refusals)])
         found = np.sort([*decoded.rows["_position"].to_list(), *(each.position for each in decoded.refusals)])
-        _must(np.array_equal(given, found), "a record goes by no door, or by two")
+        _must(np.array_equal(given, found), "a record takes no door, or by two")
         raws = dict(zip(block.positions.tolist(), block.records, strict=True))
         for position, raw in decoded.rows.select("_position", RAW).iter_rows():
             _must(raw == raws[position], f"the bytes of the row at {position} differ")
@@ -178,9 +178,9 @@ class Checker:
             _must(again.code.value == code, f"a dead letter is {code}, and {again.code.value} when it is decoded again")
             json.loads(letter["attributes"])
 
-    def _agree(self, decoded: Decoded, judged: Decoded) -> None:
-        _must(decoded.rows.equals(judged.rows), "columns and single values are read differently")
-        mine, other = ({each.position: _told(each) for each in found.refusals} for found in (decoded, judged))
+    def _agree(self, decoded: Decoded, validated: Decoded) -> None:
+        _must(decoded.rows.equals(validated.rows), "columns and single values are read differently")
+        mine, other = ({each.position: _told(each) for each in found.refusals} for found in (decoded, validated))
         _must(mine == other, "columns and single values are refused differently")
 
     def _alone(self, block: Block, together: Decoded, number: int) -> None:
@@ -205,7 +205,7 @@ def _must(holds: bool, what: str) -> None:
 
 
 def guarded(action: Callable[[], None]) -> str | None:
-    """What is wrong, None where nothing is: a Finding's text, or the exception that nobody foresaw."""
+    """What is wrong, None if nothing is: a Finding's text, or the exception that nobody foresaw."""
     try:
         action()
     except Finding as finding:

@@ -1,4 +1,4 @@
-"""Kafka on this machine: real records through restarts, kills and beside another one."""
+"""Kafka on this machine: real records through restarts, kills and next to another broker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 def servers(endpoints: Endpoints) -> str:
-    """Where it is, as clients are told."""
+    """The address for clients."""
     return endpoints.environment()["KAFKA_BOOTSTRAP_SERVERS"]
 
 

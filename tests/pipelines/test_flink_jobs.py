@@ -1,4 +1,4 @@
-"""What a Flink cluster answers in place of an answer."""
+"""What a Flink cluster answers instead of a result."""
 
 from __future__ import annotations
 

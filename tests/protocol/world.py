@@ -61,7 +61,7 @@ class Process:
                 return
 
     def kill(self) -> None:
-        """Kill it where it is."""
+        """Kill it at its present step."""
         self.killed = True
         while not self.ended:
             self.step()

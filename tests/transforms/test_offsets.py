@@ -216,7 +216,7 @@ def test_what_was_removed_unread_is_lost_once_nothing_can_fill_the_gap() -> None
 
 
 def test_what_is_removed_while_its_block_is_waited_for_is_lost() -> None:
-    """A reader that is slower than the broker's retention skips what it was told is there."""
+    """A reader that is slower than the broker's retention skips offsets that it had listed."""
     partition, log = Partition.starting_at(0), Log([0, 1, 2, 3])
     done(partition, 3)
     partition.advance(log, 0.0)
