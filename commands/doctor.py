@@ -103,12 +103,14 @@ def _help() -> str:
 
 def _show(findings: Sequence[Finding], format: str, wrong: int, warnings: int, terminal: Terminal) -> None:
     if format == "json":
-        lines = [{"about": one.about, "mark": one.mark.value, "says": one.says, "fix": one.fix} for one in findings]
+        lines = [
+            {"about": one.about, "mark": one.mark.value, "message": one.message, "fix": one.fix} for one in findings
+        ]
         print(printable_json({"wrong": wrong, "warnings": warnings, "findings": lines}))
         return
     styles = {Mark.OK: "green", Mark.WARNING: "yellow", Mark.WRONG: "bold red", Mark.UNCHECKED: "dim"}
     for one in findings:
         fix = f"; fix: {one.fix}" if one.fix else ""
-        line = Text.assemble((f"{one.mark.value:<12}", styles[one.mark]), printable(f"{one.about}: {one.says}{fix}"))
+        line = Text.assemble((f"{one.mark.value:<12}", styles[one.mark]), printable(f"{one.about}: {one.message}{fix}"))
         terminal.output.print(line, soft_wrap=True)
     terminal.log(f"{wrong} wrong, {warnings} warnings")

@@ -150,8 +150,8 @@ class Examination:
         wanted = [name.strip() for name in (self._ours.tables or "").split(",") if name.strip()]
         for name in wanted:
             if name not in tables:
-                says = f"no contract has a table {name}; there are {', '.join(sorted(tables))}"
-                yield Finding("--tables", Mark.WRONG, says)
+                message = f"no contract has a table {name}; there are {', '.join(sorted(tables))}"
+                yield Finding("--tables", Mark.WRONG, message)
         self._contracted = tables
         self._tables = {name: table for name, table in tables.items() if not wanted or name in wanted}
 
@@ -168,13 +168,13 @@ class Examination:
     def _places(self) -> dict[str, str]:
         """The folders that are read and written, by option."""
         ours, local = self._ours, self._local
-        found = {
+        folders = {
             "--input": ours.input or (join(LOCAL_BUCKET, "raw") if local else None),
             "--processed": ours.processed or (join(LOCAL_BUCKET, "processed") if local else None),
             "--dead_letters": ours.dead_letters or (join(LOCAL_BUCKET, "dead_letters") if local else None),
             "--temp_location": self._temp,
         }
-        return {option: folder for option, folder in found.items() if folder}
+        return {option: folder for option, folder in folders.items() if folder}
 
     def _folders(self) -> Iterator[Check]:
         places = self._places()
@@ -193,8 +193,8 @@ class Examination:
                 look = partial(check_input, self._storage, folder, self._tables, made)
                 yield Check(f"files in {folder}", look, fix)
             if option in ("--processed", "--dead_letters") and not folder.startswith("gs://") and not self._local:
-                says = "it must be a gs:// folder, for BigQuery loads from there"
-                yield Check(about, partial(_one, Finding(about, Mark.WRONG, says)))
+                message = "it must be a gs:// folder, for BigQuery loads from there"
+                yield Check(about, partial(_one, Finding(about, Mark.WRONG, message)))
 
     def _warehouse(self) -> Iterator[Check]:
         about = "bigquery, datasets, tables"

@@ -29,14 +29,14 @@ def started(names: tuple[str, ...], directory: Path, stack: ExitStack) -> dict[s
         stack.enter_context(cloud(True, directory, names))
         return {name: _runs(name, directory) for name in names}
     except ReportedError:
-        found = {}
+        findings = {}
         for name in names:
             try:
                 stack.enter_context(cloud(True, directory, (name,)))
-                found[name] = _runs(name, directory)
+                findings[name] = _runs(name, directory)
             except ReportedError as error:
-                found[name] = _does_not_run(name, error)
-        return found
+                findings[name] = _does_not_run(name, error)
+        return findings
 
 
 def _runs(name: str, directory: Path) -> Finding:
@@ -46,8 +46,8 @@ def _runs(name: str, directory: Path) -> Finding:
 def _does_not_run(name: str, error: ReportedError) -> Finding:
     failed = error.__cause__
     if isinstance(failed, ServiceFailed) and failed.log:
-        says = f"{failed.what}; its log is {failed.log}"
-        return Finding(f"local {name}", Mark.WRONG, says, f"read its log, {failed.log}")
+        message = f"{failed.what}; its log is {failed.log}"
+        return Finding(f"local {name}", Mark.WRONG, message, f"read its log, {failed.log}")
     return Finding(f"local {name}", Mark.WRONG, " ".join(str(error).split()))
 
 
@@ -62,26 +62,28 @@ def check_java(local: bool, needed: bool) -> Iterator[Finding]:
     home = os.environ.get("JAVA_HOME")
     taken = Path(home, "bin", "java") if home else Path(shutil.which("java") or "")
     if not local and taken != program:  # Beam looks no further
-        says = f"{taken} does not fit" if home or taken != Path() else "there is none in JAVA_HOME or on PATH"
-        yield Finding("java", mark, f"{says}, and Beam looks nowhere else", f"export JAVA_HOME={program.parent.parent}")
+        problem = f"{taken} does not fit" if home or taken != Path() else "there is none in JAVA_HOME or on PATH"
+        yield Finding(
+            "java", mark, f"{problem}, and Beam looks nowhere else", f"export JAVA_HOME={program.parent.parent}"
+        )
         return
     yield Finding("java", Mark.OK, str(program))
 
 
 def check_prism(local: bool, location: str | None) -> Iterator[Finding]:
     """The Prism that fits this Beam is here, or can be had."""
-    said: list[str] = []
+    messages: list[str] = []
     if location:
         if "://" in location or os.access(location, os.X_OK):
             yield Finding("prism", Mark.OK, location)
         else:
             yield Finding("prism", Mark.WRONG, f"--prism_location: there is no program {location}", "leave it out")
         return
-    found = present(said.append)
-    for line in said:
+    program = present(messages.append)
+    for line in messages:
         yield Finding("prism", Mark.WARNING, line, "take it off PATH, or install one of Beam's version")
-    if found:
-        yield Finding("prism", Mark.OK, str(found))
+    if program:
+        yield Finding("prism", Mark.OK, str(program))
         return
     go = next(compilers(), None) if local else None
     how = f"{go} builds it in a minute or two" if go else "Beam fetches it"

@@ -92,7 +92,7 @@ def local_cluster(directory: Path) -> list[str]:
     """Return Beam's options for the Flink cluster that runs on this machine, [] if none runs."""
     from local import flink_cluster, services
 
-    running = {name: found.ports for name, found in services.status(directory).services.items()}
+    running = {name: service.ports for name, service in services.status(directory).services.items()}
     return flink_cluster.options(running) if flink_cluster.JOB_MANAGER.name in running else []
 
 

@@ -77,8 +77,8 @@ class DateFormat:
         match = self._regex.fullmatch(text)
         if match is None:
             return None
-        found = match.groupdict()
-        return self._date(found) + self._time(found)
+        parts = match.groupdict()
+        return self._date(parts) + self._time(parts)
 
     def iso_column(self, texts: pl.Series) -> pl.Series | None:
         """Return the texts that `iso` returns, null for null and for a text without a match; None if not supported.
@@ -115,8 +115,8 @@ class DateFormat:
         groups = texts.str.extract_groups(f"^(?:{expression})$").alias("").to_frame()
         return groups.select(pl.concat_str(pieces).alias(texts.name)).to_series()
 
-    def _date(self, found: Mapping[str, str | None]) -> str:
-        year, month, day = found.get("year"), found.get("month"), found.get("day")
+    def _date(self, parts: Mapping[str, str | None]) -> str:
+        year, month, day = parts.get("year"), parts.get("month"), parts.get("day")
         if not (year and month and day):
             return ""
         if self._parsed[1]["year"] == "yy":
@@ -125,15 +125,15 @@ class DateFormat:
             month = str([name[:3].lower() for name in MONTHS].index(month[:3].lower()) + 1)
         return f"{year:>04}-{month:>02}-{day:>02}"
 
-    def _time(self, found: Mapping[str, str | None]) -> str:
-        hour, half = found.get("hour"), found.get("half")
+    def _time(self, parts: Mapping[str, str | None]) -> str:
+        hour, half = parts.get("hour"), parts.get("half")
         if hour is None:
-            return f"T00:00:00{found.get('zone') or ''}"
+            return f"T00:00:00{parts.get('zone') or ''}"
         if half:
             hour = str(int(hour) % 12 + (12 if half.lower() == "pm" else 0))
-        minute, second = (found.get(part) or "00" for part in ("minute", "second"))
-        fraction = f".{found['fraction']}" if found.get("fraction") else ""
-        return f"T{hour:>02}:{minute:>02}:{second:>02}{fraction}{found.get('zone') or ''}"
+        minute, second = (parts.get(part) or "00" for part in ("minute", "second"))
+        fraction = f".{parts['fraction']}" if parts.get("fraction") else ""
+        return f"T{hour:>02}:{minute:>02}:{second:>02}{fraction}{parts.get('zone') or ''}"
 
     def weekday(self, text: str) -> int | None:
         """Return the number of the weekday that a text with a match names, 0 for Monday; None without one."""

@@ -95,8 +95,8 @@ def _rows_of(warehouse: Warehouse, dataset: str) -> int:
 
 def total(manifests: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """The records of several manifests of `produce`, by door."""
-    found = list(manifests)
-    return {name: sum(manifest[name] for manifest in found) for name in DOORS}
+    sent = list(manifests)
+    return {name: sum(manifest[name] for manifest in sent) for name in DOORS}
 
 
 def stream_counts(warehouse: Warehouse, run_id: str, dataset: str, sent: Mapping[str, int]) -> list[dict[str, Any]]:

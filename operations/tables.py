@@ -24,8 +24,8 @@ def existing_tables(warehouse: Warehouse, dataset: str | None) -> list[dict[str,
 
 
 def _tables_of(warehouse: Warehouse, dataset: str) -> list[dict[str, Any]]:
-    found = [warehouse.existing(dataset, name) for name in sorted(warehouse.tables(dataset, ""))]
-    tables = [table for table in found if table is not None]
+    existing = [warehouse.existing(dataset, name) for name in sorted(warehouse.tables(dataset, ""))]
+    tables = [table for table in existing if table is not None]
     counts = _rows(warehouse, [table for table in tables if table.table_type != "VIEW"])
     return [
         {

@@ -80,8 +80,8 @@ def produce_file(
             create_topics(client, config, {what.topic: what.create_partitions})
         partitions(client, config, [what.topic])
     records = islice(records_of(storage, what.uri, what.loop), what.limit)
-    with producer(config) as kafka, refusals(config), shown(console, log, what.limit) as tell:
-        done = produce(kafka, what.topic, what.dirty.records(with_keys(records, what.key, log)), what.rate, tell)
+    with producer(config) as kafka, refusals(config), shown(console, log, what.limit) as report:
+        done = produce(kafka, what.topic, what.dirty.records(with_keys(records, what.key, log)), what.rate, report)
     log(f"{'interrupted; ' if done.interrupted else ''}{done.sent:,} records sent to {what.topic}")
     if done.too_large:
         log(f"{done.too_large:,} records were not sent: they are larger than a request may be")
@@ -107,22 +107,26 @@ def records_of(storage: Storage, uri: str, loop: bool) -> Iterator[bytes]:
 def _once(storage: Storage, uri: str) -> Iterator[bytes]:
     try:
         with storage.open(uri) as stream:
-            found = 0
+            records = 0
             for block in blocks_of(stream, FileRange(InputFile("", uri, 0, 0)), None, MAX_RECORD_BYTES):
                 yield from block.records
-                found += len(block.records)
+                records += len(block.records)
                 if block.refusals:
-                    raise UsageError(f"--input {uri}: {block.refusals[0].message}, after {found:,} records")
+                    raise UsageError(f"--input {uri}: {block.refusals[0].message}, after {records:,} records")
     except (FileChanged, NotFound):
         raise UsageError(f"--input {uri}: there is no such file") from None
-    if not found:
+    if not records:
         raise UsageError(f"--input {uri}: there is no record in it")
 
 
 def produce(
-    producer: KafkaProducer, topic: str, records: Iterable[Keyed], rate: float | None, tell: Callable[[Produced], None]
+    producer: KafkaProducer,
+    topic: str,
+    records: Iterable[Keyed],
+    rate: float | None,
+    report: Callable[[Produced], None],
 ) -> Produced:
-    """Send the records, at most `rate` a second, and wait until the broker has them all. `tell` hears of each.
+    """Send the records, at most `rate` a second, and wait until the broker has them all. `report` hears of each.
 
     Ctrl-C ends it early: what was sent by then is waited for. Raises the KafkaError of a record that was refused.
     """
@@ -144,10 +148,10 @@ def produce(
             except MessageSizeTooLargeError:
                 produced.too_large += 1
             settle(MOST_WAITING)
-            tell(produced)
+            report(produced)
     producer.flush(timeout=SETTLE_SECONDS)
     settle(0)
-    tell(produced)
+    report(produced)
     return produced
 
 
@@ -166,7 +170,7 @@ def _stop_asked() -> Iterator[threading.Event]:
 @contextmanager
 def shown(console: Console, log: Callable[[str], None], total: int | None) -> Iterator[Callable[[Produced], None]]:
     """A bar on a terminal (`total` records, None if nobody knows), elsewhere a line now and then."""
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     if console.is_terminal:
         columns = (rich_progress.BarColumn(), rich_progress.TextColumn("{task.completed:,} records"))
         with rich_progress.Progress(
@@ -177,9 +181,9 @@ def shown(console: Console, log: Callable[[str], None], total: int | None) -> It
         return
 
     def line(produced: Produced) -> None:
-        nonlocal told
-        if (now := time.monotonic()) - told >= LINE_SECONDS:
-            told = now
+        nonlocal logged
+        if (now := time.monotonic()) - logged >= LINE_SECONDS:
+            logged = now
             log(f"{produced.sent:,} records sent, {produced.sent / (now - began):,.0f} a second")
 
     yield line

@@ -114,12 +114,12 @@ def allowed(word: Word, path: str, exceptions: Iterable[Allowed] = EXCEPTIONS) -
 
 def check(path: str, text: str, words: Iterable[Word]) -> list[str]:
     """The lines to print for one file, sorted by line number."""
-    found = [
+    messages = [
         (line, f"{path}:{line}: {matched} -> {word.better}")
         for line, matched, word in occurrences(text, words)
         if not allowed(word, path)
     ]
-    return [message for _, message in sorted(found)]
+    return [message for _, message in sorted(messages)]
 
 
 def texts(root: Path = ROOT) -> Iterator[tuple[str, str]]:

@@ -15,8 +15,8 @@ CLASSES_PER_DOUBLING = 8
 def count_latencies(milliseconds: npt.NDArray[np.int64]) -> dict[int, int]:
     """Counts by class of latencies, shape (n,); what is below a millisecond counts as one."""
     classes = np.floor(np.log2(np.maximum(milliseconds, 1)) * CLASSES_PER_DOUBLING).astype(np.int64)
-    found, counts = np.unique(classes, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    values, counts = np.unique(classes, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def quantile(counts: Mapping[int, int], share: float) -> float | None:

@@ -125,12 +125,12 @@ def _check_for_java(name: str, reference: str) -> str:
     """Return the reference. Raises UsageError if Java would not read the same secret as `_looked_up`."""
     if reference.startswith("secret:"):  # docs/stream.md has the reason
         raise UsageError(f"--kafka_config: {name}: the Java part of a stream reads env: and file:, not {reference}")
-    found = _read_secret(name, reference)
-    if reference.startswith("file:") and found.endswith("\n"):
+    secret = _read_secret(name, reference)
+    if reference.startswith("file:") and secret.endswith("\n"):
         raise UsageError(
             f"--kafka_config: {name}: {reference} ends with a line break, which Java reads as a part of it"
         )
-    if name.endswith("sasl.jaas.config") and UNQUOTABLE.search(found):
+    if name.endswith("sasl.jaas.config") and UNQUOTABLE.search(secret):
         raise UsageError(
             f"--kafka_config: {name}: {reference} has a quote, a backslash or a line break, which Java cannot parse"
         )
@@ -196,8 +196,8 @@ def _looked_up(name: str, reference: str, secrets: SecretManagerServiceClient | 
     """Return the secret that the reference names. Raises UsageError if it is missing."""
     if reference.startswith("secret:"):
         return _from_secret_manager(reference.removeprefix("secret:"), secrets)
-    found = _read_secret(name, reference)
-    return Secret(found.rstrip("\n") if reference.startswith("file:") else found)
+    text = _read_secret(name, reference)
+    return Secret(text.rstrip("\n") if reference.startswith("file:") else text)
 
 
 def _read_secret(name: str, reference: str) -> str:

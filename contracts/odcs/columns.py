@@ -153,7 +153,7 @@ def describe(place: Place, raw: Mapping[str, Any], longest: int = DESCRIPTION_LE
 
 def custom_properties(place: Place, raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """The customProperties as a mapping; UsageError for a property that is not `known` here."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for entry in raw.get("customProperties") or ():
         accepted = ("id", "property", "value", "description")
         check_keys(place, entry, CustomProperty, accepted, "customProperties")
@@ -165,10 +165,10 @@ def custom_properties(place: Place, raw: Mapping[str, Any], known: Collection[st
                 raise place.error(f"customProperties {name}", f"is not supported; did you mean {meant}?")
             place.note(f"customProperties {name}", f"is for other tools; supported here: {', '.join(known)}")
             continue
-        if name in found:
+        if name in values:
             raise place.error(f"customProperties {name}", "is duplicated")
-        found[name] = entry.get("value")
-    return {name: value for name, value in found.items() if value is not None}
+        values[name] = entry.get("value")
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def check_quality(place: Place, raw: Mapping[str, Any]) -> None:

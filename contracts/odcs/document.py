@@ -166,13 +166,13 @@ def _keys_of(model: type[BaseModel]) -> set[str]:
 def nearest(key: str, known: Collection[str]) -> str | None:
     """Return the known name that `key` probably means, None if it is none of them."""
     lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(key.lower(), sorted(lower), n=1, cutoff=0.75)
-    return lower[found[0]] if found else None
+    similar = difflib.get_close_matches(key.lower(), sorted(lower), n=1, cutoff=0.75)
+    return lower[similar[0]] if similar else None
 
 
 def _near(key: object, known: Collection[str]) -> str:
-    found = difflib.get_close_matches(str(key), sorted(known), n=1)
-    return f" (did you mean '{found[0]}'?)" if found else ""
+    similar = difflib.get_close_matches(str(key), sorted(known), n=1)
+    return f" (did you mean '{similar[0]}'?)" if similar else ""
 
 
 def _line(text: str) -> str:

@@ -49,9 +49,9 @@ def check_expression(table: Table, column: Column) -> str:
         return f"has more than {MAX_WORDS} names, numbers, texts and signs"
     if problem := growing(logic):
         return problem
-    found = NOT_ROW_WISE.search(bare)
-    if found:
-        return f"uses {found[0].upper()}: a derived column is computed from its own row"
+    match = NOT_ROW_WISE.search(bare)
+    if match:
+        return f"uses {match[0].upper()}: a derived column is computed from its own row"
     try:
         expression = pl.sql_expr(logic)
     except Exception as error:  # polars raises many kinds

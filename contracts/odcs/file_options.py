@@ -88,14 +88,14 @@ def file_globs(place: Place, value: object) -> tuple[str, ...]:
 
 def _encoding(place: Place, construct: str, name: object) -> str:
     try:
-        found = codecs.lookup(name).name if isinstance(name, str) else ""
+        codec = codecs.lookup(name).name if isinstance(name, str) else ""
     except (LookupError, ValueError):  # ValueError: a name with a NUL
-        found = ""
-    if found == "utf-8-sig":  # its mark is the reader's business
+        codec = ""
+    if codec == "utf-8-sig":  # its mark is the reader's business
         return "utf-8"
-    if not found:
+    if not codec:
         raise place.error(construct, f"{name!r} is not a text encoding")
-    if found not in ENCODINGS:
+    if codec not in ENCODINGS:
         problem = f"{name} is not supported: records are found by their bytes, so ASCII must be in it as it is"
         raise place.error(construct, f"{problem}; {', '.join(ENCODINGS)} are")
-    return found
+    return codec

@@ -45,17 +45,17 @@ def _calls(words: Sequence[str]) -> Iterator[tuple[str, Arguments]]:
 
 
 def _arguments(words: Sequence[str], at: int) -> Arguments:
-    found: list[list[str]] = [[]]
+    arguments: list[list[str]] = [[]]
     depth = 0
     for word in words[at:]:
         depth += (word in "([") - (word in ")]")
         if depth < 0:
             break
         if word == "," and not depth:
-            found.append([])
+            arguments.append([])
         else:
-            found[-1].append(word)
-    return found
+            arguments[-1].append(word)
+    return arguments
 
 
 def _text(arguments: Arguments) -> str | None:

@@ -247,13 +247,13 @@ def _multiple_of(place: Place, column: Column, value: object) -> Decimal | None:
 
 
 def _integer_range(place: Place, name: object) -> tuple[Decimal, Decimal]:
-    found = INTEGER_FORMAT.fullmatch(str(name))
-    if found is None:
+    match = INTEGER_FORMAT.fullmatch(str(name))
+    if match is None:
         problem = f"{name!r} is not supported for integer; i8 to i64 and u8 to u32 are"
         raise place.error("logicalTypeOptions.format", problem)
-    if found[1]:
-        return Decimal(-(2 ** (int(found[2]) - 1))), Decimal(2 ** (int(found[2]) - 1) - 1)
-    return Decimal(0), Decimal(2 ** int(found[4]) - 1)
+    if match[1]:
+        return Decimal(-(2 ** (int(match[2]) - 1))), Decimal(2 ** (int(match[2]) - 1) - 1)
+    return Decimal(0), Decimal(2 ** int(match[4]) - 1)
 
 
 def _is_flag(name: str, value: object) -> bool:

@@ -63,10 +63,10 @@ def with_lines(error: ContractError, text: str) -> ContractError:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     lines = [(_line(root, problem), problem) for problem in error.problems]
     lines.sort(key=lambda pair: pair[0])
-    found = [problem._replace(message=f"{problem.message} (line {line})") for line, problem in lines]
-    if len(found) > MAX_PROBLEMS:
-        found = [*found[:MAX_PROBLEMS], Problem("", "", "", f"… and {len(found) - MAX_PROBLEMS} more")]
-    return ContractError(found)
+    shown = [problem._replace(message=f"{problem.message} (line {line})") for line, problem in lines]
+    if len(shown) > MAX_PROBLEMS:
+        shown = [*shown[:MAX_PROBLEMS], Problem("", "", "", f"… and {len(shown) - MAX_PROBLEMS} more")]
+    return ContractError(shown)
 
 
 def _line(root: yaml.Node | None, problem: Problem) -> int:
@@ -81,10 +81,10 @@ def _line(root: yaml.Node | None, problem: Problem) -> int:
     else:
         steps += problem.construct.split(".")
     for step in steps:
-        found = _member(node, step)
-        if found is None:
+        member = _member(node, step)
+        if member is None:
             break
-        key, node = found
+        key, node = member
         line = key.start_mark.line + 1
     return line
 

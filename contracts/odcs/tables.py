@@ -65,10 +65,10 @@ def load(paths: Sequence[tuple[str, str]]) -> dict[str, Table]:
     origin: dict[str, str] = {}
     problems = Problems()
     for file, text in paths:
-        found: list[Table] = []
+        read: list[Table] = []
         with problems.collecting():
-            found = _tables_of(file, text)
-        for table in found:
+            read = _tables_of(file, text)
+        for table in read:
             twice = origin.get(table.name.casefold())
             if twice is not None:
                 raise UsageError(f"{file}: table {table.name} is in {twice} already; a table has one contract")
@@ -189,19 +189,19 @@ def _primary_key(place: Place, members: Sequence[Mapping[str, Any]]) -> list[str
 
 
 def _partition(place: Place, members: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str | None:
-    found: str | None = None
+    partition_key: str | None = None
     for member, column in zip(members, columns, strict=True):
         at = place.inside(str(member["name"]))
         if not member.get("partitioned"):
             if member.get("partitionKeyPosition") not in (None, -1):
                 raise at.error("partitionKeyPosition", "is given without partitioned: true")
             continue
-        if found is not None or member.get("partitionKeyPosition") not in (None, -1, 1):
+        if partition_key is not None or member.get("partitionKeyPosition") not in (None, -1, 1):
             raise at.error("partitioned", "is supported for one column of a table")
         if column.kind not in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP) or column.repeated:
             raise at.error("partitioned", f"needs a date or timestamp column, not {_kind(column)}")
-        found = column.name
-    return found
+        partition_key = column.name
+    return partition_key
 
 
 def _with_table_properties(place: Place, raw: Mapping[str, Any], table: Table) -> Table:

@@ -95,15 +95,15 @@ def check_input(
         listing = belonging(storage.scan(folder), folder, tables)
     except NotFound:
         return  # its bucket or folder is missing: check_folder reports it
-    found, others = listing.files, listing.passed_over
+    files, others = listing.files, listing.passed_over
     if others:
         yield Finding(
             about, Mark.WARNING, f"{len(others)} are not read, such as {others[0].uri}: {others[0].reason}", RULE
         )
-    if found:
-        size = sum(file.size for file in found)
-        names = sorted({file.table for file in found})
-        yield Finding(about, Mark.OK, f"{len(found)}, {size:,} bytes, of {', '.join(names)}")
+    if files:
+        size = sum(file.size for file in files)
+        names = sorted({file.table for file in files})
+        yield Finding(about, Mark.OK, f"{len(files)}, {size:,} bytes, of {', '.join(names)}")
     elif made:
         yield Finding(about, Mark.WARNING, "none of any table", "launcher.py generate --local makes some")
     else:

@@ -32,7 +32,7 @@ class Finding:
 
     about: str
     mark: Mark
-    says: str
+    message: str
     fix: str = ""
 
 
@@ -47,22 +47,22 @@ class Check:
     def failed(self, error: Exception) -> Finding:
         """The finding that the check failed with an error."""
         known = error if isinstance(error, ReportedError) else reported(error)
-        says = str(known or f"{type(error).__name__}: {error}")
-        return Finding(self.about, Mark.WRONG, " ".join(says.split()), self.fix)
+        message = str(known or f"{type(error).__name__}: {error}")
+        return Finding(self.about, Mark.WRONG, " ".join(message.split()), self.fix)
 
 
 @dataclass
 class _Look:
     check: Check
-    found: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         try:
             for finding in self.check.look():
-                self.found.append(finding)
+                self.findings.append(finding)
         except Exception as error:
-            self.found.append(self.check.failed(error))
+            self.findings.append(self.check.failed(error))
         self.done.set()
 
 
@@ -78,7 +78,7 @@ def examine(checks: Iterable[Check], seconds: float = LIMIT_SECONDS) -> list[Fin
     findings: list[Finding] = []
     for look in looks:
         late = not look.done.wait(max(0.0, deadline - time.monotonic()))
-        findings += look.found
+        findings += look.findings
         if late:
             findings.append(Finding(look.check.about, Mark.WRONG, f"no answer within {seconds:g} s", look.check.fix))
     return findings

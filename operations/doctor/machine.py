@@ -69,8 +69,8 @@ def check_disk(places: Mapping[str, Path], least: int = LEAST_BYTES, enough: int
     for what, path in places.items():
         there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
-        says, fix = f"{free / (1 << 30):,.1f} GB free at {path} ({what})", ""
+        message, fix = f"{free / (1 << 30):,.1f} GB free at {path} ({what})", ""
         mark = Mark.WRONG if free < least else Mark.WARNING if free < enough else Mark.OK
         if mark is not Mark.OK:
             fix = f"make room; {(least if mark is Mark.WRONG else enough) / (1 << 30):,.1f} GB are asked for"
-        yield Finding("disk", mark, says, fix)
+        yield Finding("disk", mark, message, fix)

@@ -26,11 +26,11 @@ def check_dataset(warehouse: Warehouse, dataset: str) -> Iterator[Finding]:
     """The dataset is there, in the right location."""
     about = f"dataset {dataset}"
     try:
-        found = warehouse.check_dataset(dataset)
+        existing = warehouse.check_dataset(dataset)
     except ReportedError as error:
         yield Finding(about, Mark.WRONG, str(error))  # it says what to give
         return
-    if found is None:
+    if existing is None:
         yield Finding(about, Mark.WARNING, "it does not exist", FIRST_RUN)
     else:
         yield Finding(about, Mark.OK, f"in {warehouse.location}")

@@ -69,8 +69,8 @@ class Kafka:
     def _nobody_has_committed(self, client: KafkaAdminClient) -> bool:
         """Whether there are no groups at all yet: a broker that is asked for one makes a topic for them then."""
         with refusals(self.config):
-            (found,) = client.describe_topics([OFFSETS_TOPIC])
-        return bool(found["error_code"] == UnknownTopicOrPartitionError.errno)
+            (topic,) = client.describe_topics([OFFSETS_TOPIC])
+        return bool(topic["error_code"] == UnknownTopicOrPartitionError.errno)
 
     def _group(self, topics: Sequence[str]) -> Iterator[Finding]:
         about = f"group {self.group}"

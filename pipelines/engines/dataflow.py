@@ -112,8 +112,8 @@ def submit(pipeline: beam.Pipeline, log: Callable[[str], None]) -> PipelineResul
         if error.code == 409:
             raise Conflict(_taken(google.job_name)) from None
         kind = meaning_of(error)
-        says = "does not answer for" if kind is Unavailable else "refuses"
-        raise kind(f"Dataflow {says} the job {why_refused(error)}") from None
+        problem = "does not answer for" if kind is Unavailable else "refuses"
+        raise kind(f"Dataflow {problem} the job {why_refused(error)}") from None
     finally:
         logging.getLogger(SUBMITS).disabled = False
     if result.has_job:  # a template has none

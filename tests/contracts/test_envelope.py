@@ -23,8 +23,8 @@ def as_bytes(kept: object) -> bytes | None:
 
 @given(st.lists(st.tuples(BYTES, st.integers(-1, 2**53), HEADERS), max_size=5))
 def test_all_of_it_comes_back(rows: list[tuple[bytes | None, int, list[tuple[str, bytes | None]]]]) -> None:
-    headers = {number: pairs for number, (_, _, pairs) in enumerate(rows) if pairs}
-    frame = envelope_of([key for key, _, _ in rows], [at for _, at, _ in rows], headers)
+    pairs_of = {number: pairs for number, (_, _, pairs) in enumerate(rows) if pairs}
+    frame = envelope_of([key for key, _, _ in rows], [at for _, at, _ in rows], pairs_of)
     assert frame.schema == ENVELOPE
     for (key, at, headers), row in zip(rows, frame.iter_rows(), strict=True):
         kept = json.loads(json.dumps(envelope_attributes(row)))

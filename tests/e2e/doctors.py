@@ -30,16 +30,16 @@ class Doctor:
         assert got == code, [one for one in findings if one["mark"] == "wrong"]
         assert found["wrong"] == sum(one["mark"] == "wrong" for one in findings)
         assert found["warnings"] == sum(one["mark"] == "warning" for one in findings)
-        assert all("\n" not in one["says"] + one["fix"] for one in findings)
+        assert all("\n" not in one["message"] + one["fix"] for one in findings)
         assert code == (1 if found["wrong"] else 0)
-        return {one["about"]: (one["mark"], one["says"], one["fix"]) for one in findings}
+        return {one["about"]: (one["mark"], one["message"], one["fix"]) for one in findings}
 
     def all(self, *arguments: str) -> dict[str, list[tuple[str, str]]]:
         """The same, for several findings of one thing."""
         launcher.main(["doctor", "--format=json", *arguments])
         found: dict[str, list[tuple[str, str]]] = {}
         for one in json.loads(self.capsys.readouterr().out)["findings"]:
-            found.setdefault(one["about"], []).append((one["mark"], one["says"]))
+            found.setdefault(one["about"], []).append((one["mark"], one["message"]))
         return found
 
 

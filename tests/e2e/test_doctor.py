@@ -135,7 +135,7 @@ def test_a_service_of_this_machine_that_does_not_start(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     found = {one["about"]: one for one in json.loads(done.stdout)["findings"]}
     assert found["local kafka"]["mark"] == "wrong"
-    assert "kafka ended before it was ready; its log is" in found["local kafka"]["says"]
+    assert "kafka ended before it was ready; its log is" in found["local kafka"]["message"]
     assert found["kafka, topics, group"]["mark"] == "not checked"
     assert found["local bigquery"]["mark"] == found["bigquery"]["mark"] == "ok"
 

@@ -61,15 +61,15 @@ def test_a_check_that_does_not_end_is_told_of_with_what_it_had_found() -> None:
 def test_this_python_fits() -> None:
     (found,) = check_python(("local",))
     assert found.mark is Mark.OK
-    assert "packages that fit" in found.says
+    assert "packages that fit" in found.message
 
 
 @pytest.mark.parametrize("version", ["3.10.13", "3.15.0"])
 def test_a_python_that_does_not_fit(version: str) -> None:
     (found,) = check_python((), version)
     assert (found.mark, found.about) == (Mark.WRONG, "python")
-    assert f"Python {version}" in found.says
-    assert "3.11" in found.says
+    assert f"Python {version}" in found.message
+    assert "3.11" in found.message
     assert "make install" in found.fix
 
 
@@ -87,9 +87,9 @@ def test_packages_that_do_not_fit() -> None:
         ("package no-such-package", Mark.WRONG),
         ("package other-package", Mark.WRONG),
     ]
-    assert found[0].says.endswith("is installed, the project needs >=999")
+    assert found[0].message.endswith("is installed, the project needs >=999")
     assert "python -m pip install 'polars>=999'" in found[0].fix
-    assert found[1].says == "it is not installed, the project needs >=1"
+    assert found[1].message == "it is not installed, the project needs >=1"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_packages_that_do_not_fit() -> None:
 def test_room_on_the_disk(tmp_path: Path, least: int, enough: int, mark: Mark) -> None:
     (found,) = check_disk({"data": tmp_path / "not" / "there" / "yet"}, least, enough)
     assert found.mark is mark
-    assert found.says.endswith(f"GB free at {tmp_path}/not/there/yet (data)")
+    assert found.message.endswith(f"GB free at {tmp_path}/not/there/yet (data)")
     assert bool(found.fix) == (mark is not Mark.OK)
     assert not (tmp_path / "not").exists()
