@@ -36,7 +36,7 @@ TYPES = {field.name: field.type.value.replace("INTEGER", "INT64") for field in L
 
 
 def roll_up(warehouse: Warehouse, dataset: str, now: datetime, most_days: int = MOST_DAYS) -> int:
-    """Roll up days that ended more than a day before `now`, the oldest first, at most so many; return how many."""
+    """Roll up days that ended more than a day before `now`, the oldest first, at most `most_days`; return how many."""
     table = f"`{warehouse.project}.{dataset}.ledger`"
     before = datetime.combine(now.astimezone(UTC).date() - timedelta(days=1), time(), UTC)
     days = warehouse.query(

@@ -20,7 +20,7 @@ IDENTITY = {"dataset": "d", "cluster": "c", "topic_id": "i"}
 
 
 def year(days: int, partitions: int, lines_a_day: int) -> list[dict[str, Any]]:
-    """The lines of a stream of so many days: each of ten offsets, of which one is a duplicate and one refused."""
+    """The lines of a stream of `days` days: each of ten offsets, of which one is a duplicate and one refused."""
     counts = {"read": 10, "written": 8, "duplicate": 1, "dead_letter": 1, "dead_letter_by_code": '{"wrong_type": 1}'}
     detail = json.dumps({"latency": {"5": 6, "7": 2}, "duplicate_differs": 1})
     return [
