@@ -93,8 +93,9 @@ test-cloud: $(if $(PROJECT),$(if $(BUCKET),install)) ## end to end on real BigQu
 		SHOP_TEST_PROJECT="$(PROJECT)" SHOP_TEST_BUCKET="$(BUCKET)" $(BIN)/python -m pytest -m cloud tests/cloud
 
 .PHONY: bench
-bench: install ## measure speed and memory of batch and stream, and of other implementations
-	@$(BIN)/python -m benchmarks.batch; batch=$$?; $(BIN)/python -m benchmarks.stream && exit $$batch
+bench: install ## measure batch and stream, and other implementations, in minutes; FULL=1: with limits, in an hour
+	@$(BIN)/python -m benchmarks.batch $(if $(FULL),--full); batch=$$?; \
+		$(BIN)/python -m benchmarks.stream $(if $(FULL),--full) && exit $$batch
 
 .PHONY: lint lint-format lint-ruff lint-types lint-imports lint-words
 lint: lint-format lint-ruff lint-types lint-imports lint-words ## run all checks

@@ -1,8 +1,8 @@
-"""Compare the batch pipeline with textbook Beam and with a polars script: `python -m benchmarks.batch`.
+"""Compare the batch pipeline with textbook Beam and with a polars script: `python -m benchmarks.batch [--full]`.
 
-Each implementation runs on the same file, in turn, alone and in a separate process; figures are medians of three
-rounds. Exit code 1 if they do not return the same keys and refused records, or if a requirement is not met. This
-process holds no data, because a child's peak memory would begin at its parent's.
+Each implementation runs on the same file, in turn, alone and in a separate process. With --full, figures are medians of
+three rounds. Exit code 1 if the implementations do not return the same keys and refused records or, with --full, if a
+requirement is not met. This process holds no data, because a child's peak memory would begin at its parent's.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ from benchmarks.events import write_events
 __all__ = ["Requirement", "main"]
 
 TEXTBOOK, SCRIPT, PIPELINE = "textbook", "polars_script", "pipeline"
-ROUNDS = 3
 EMPTY = 100
 """Number of events of the run that measures the start-up time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of events: of the comparison, and of the three runs that show how cost grows."""
+    """Numbers of events: of the comparison, and of the three runs that show how cost grows; and of rounds."""
 
     compared: int
     growth: tuple[int, int, int]
+    rounds: int
 
 
-FULL = Sizes(1_000_000, (250_000, 1_000_000, 4_000_000))
-QUICK = Sizes(2_000, (500, 2_000, 4_000))
+FULL = Sizes(1_000_000, (250_000, 1_000_000, 4_000_000), 3)
+SHORT = Sizes(500_000, (125_000, 500_000, 1_000_000), 1)
+CHECK = Sizes(2_000, (500, 2_000, 4_000), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,25 +181,29 @@ def print_requirements(console: Console, requirements: Sequence[Requirement]) ->
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="a few thousand events, once: check the results, but not the speed"
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--full", dest="sizes", action="store_const", const=FULL, default=SHORT, help="a quarter of an hour"
+    )
+    size.add_argument(
+        "--check", dest="sizes", action="store_const", const=CHECK, help="a few thousand events: check the results only"
     )
     parser.add_argument("--folder", type=Path, help="keep events and outputs here (default: a temporary folder)")
     options = parser.parse_args(arguments)
-    sizes, rounds = (QUICK, 1) if options.quick else (FULL, ROUNDS)
+    sizes = options.sizes
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         bench = Bench(options.folder or Path(temporary), console)
-        by_name = compared(bench, sizes.compared, rounds)
+        by_name = compared(bench, sizes.compared, sizes.rounds)
         if not bench.compare(sizes.compared):
             console.print("the implementations do not return the same: speed is not compared")
             return 1
         console.print("the same keys and the same refused records from all")
-        by_count = growth(bench, (EMPTY, *sizes.growth), rounds)
+        by_count = growth(bench, (EMPTY, *sizes.growth), sizes.rounds)
     show(console, by_name, by_count, sizes.compared)
     met = print_requirements(console, requirements(by_name, by_count))
-    if options.quick:
-        console.print("--quick: too few events for the limits to apply")
+    if sizes is not FULL:
+        console.print("the limits apply with --full only: here are too few events")
         return 0
     return 0 if met else 1
 

@@ -19,9 +19,9 @@ COUNT = 2_000
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `--quick` leaves behind, and that it ends well."""
+    """What `--check` leaves behind, and that it ends well."""
     folder = tmp_path_factory.mktemp("bench")
-    assert main(["--quick", "--folder", str(folder)]) == 0
+    assert main(["--check", "--folder", str(folder)]) == 0
     return folder / "outputs" / str(COUNT)
 
 
