@@ -10,14 +10,15 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from rich.text import Text
 
-from commands.arguments import parser
+from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT, parser
 from commands.default_place import LOCAL_BY_DEFAULT, runs_locally
-from commands.doctor_checks import Examination
+from commands.doctor_machine import ThisMachine
 from commands.process_state import quiet
 from commands.session import local_cluster
 from connectors.kafka.client import clients_closed
 from console.printable import printable, printable_json
 from console.terminal import Terminal
+from operations.doctor.examination import Examination
 from operations.doctor.findings import Finding, Mark
 from pipelines.runs.command_line import CommandLine, PipelineArguments
 from pipelines.runs.options import OperationsOptions
@@ -67,20 +68,25 @@ def run(argv: list[str], terminal: Terminal) -> int:
         terminal.log(LOCAL_BY_DEFAULT)
         rest = ["--local", *rest]
     with clients_closed(), ExitStack() as stack:
-        findings = Examination(PipelineOptions([*_cluster(rest), *rest]), rest, stack).findings()
+        options = PipelineOptions([*_local_arguments(rest), *rest])
+        ours = options.view_as(OperationsOptions)
+        machine = ThisMachine(bool(ours.local), Path(ours.local_dir), stack)
+        findings = Examination(options, rest, machine).findings()
         wrong = sum(finding.mark is Mark.WRONG for finding in findings)
         warnings = sum(finding.mark is Mark.WARNING for finding in findings)
         _show(findings, given.format, wrong, warnings, terminal)
     return 1 if wrong else 0
 
 
-def _cluster(argv: Sequence[str]) -> list[str]:
-    """The options of this machine's Flink cluster, where a job with this command line would run on it."""
+def _local_arguments(argv: Sequence[str]) -> list[str]:
+    """Return the defaults of the local cloud, and the options of its Flink cluster if the job would run on it."""
     options = PipelineOptions(list(argv))
     ours = options.view_as(OperationsOptions)
-    if not ours.local or options.view_as(StandardOptions).runner != "FlinkRunner":
+    if not ours.local:
         return []
-    return local_cluster(Path(ours.local_dir))
+    place = [f"--project={LOCAL_PROJECT}", f"--location={LOCAL_LOCATION}"]
+    flink = options.view_as(StandardOptions).runner == "FlinkRunner"
+    return [*place, *(local_cluster(Path(ours.local_dir)) if flink else ())]
 
 
 def _help() -> str:

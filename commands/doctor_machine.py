@@ -1,14 +1,16 @@
-"""What doctor looks at on this machine alone: its local cloud, Java, Prism. Nothing but the commands imports local."""
+"""Checks of this machine: its local cloud, Java, Prism. Only the commands import local."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from commands.session import cloud
+from commands.session import SERVICES, STREAM_SERVICES, cloud
 from contracts.errors import ReportedError
 from local.processes import ServiceFailed
 from local.programs.cache import cache_folder
@@ -17,7 +19,33 @@ from local.programs.java import java
 from local.programs.prism import present
 from operations.doctor.findings import Finding, Mark
 
-__all__ = ["check_java", "check_prism", "places_on_disk", "started"]
+__all__ = ["ThisMachine", "check_java", "check_prism"]
+
+
+@dataclass(frozen=True)
+class ThisMachine:
+    """A Machine of operations.doctor.examination. With `local`, its cloud runs until `stack` is left."""
+
+    local: bool
+    directory: Path
+    stack: ExitStack
+
+    def services(self, kafka: bool) -> dict[str, Finding]:
+        """Start the local cloud, if it is asked for; return a finding for each service by its name."""
+        return started(STREAM_SERVICES if kafka else SERVICES, self.directory, self.stack) if self.local else {}
+
+    def places(self) -> dict[str, Path]:
+        """Return the folders that a run writes, by what it keeps there."""
+        kept = {"the local cloud's data": self.directory, "jars and Prism": cache_folder()} if self.local else {}
+        return {"temporary files": Path(tempfile.gettempdir()), **kept}
+
+    def check_java(self, needed: bool) -> Iterator[Finding]:
+        """Check that there is a Java; `needed`: something that needs it was asked for."""
+        return check_java(self.local, needed)
+
+    def check_prism(self, location: str | None) -> Iterator[Finding]:
+        """Check that Prism is here, or can be had."""
+        return check_prism(self.local, location)
 
 
 def started(names: tuple[str, ...], directory: Path, stack: ExitStack) -> dict[str, Finding]:
@@ -89,9 +117,3 @@ def check_prism(local: bool, location: str | None) -> Iterator[Finding]:
     how = f"{go} builds it in a minute or two" if go else "Beam fetches it"
     fix = "make engines does so now" if local else "it needs a way to the internet, or --prism_location"
     yield Finding("prism", Mark.WARNING, f"it is not on this machine yet; when a stream starts {how}", fix)
-
-
-def places_on_disk(local: bool, directory: Path, temporary: Path) -> dict[str, Path]:
-    """Where a run on this machine writes, by what."""
-    kept = {"the local cloud's data": directory, "jars and Prism": cache_folder()} if local else {}
-    return {"temporary files": temporary, **kept}

@@ -11,6 +11,7 @@ from kafka.errors import UnknownTopicOrPartitionError
 from connectors.kafka.client import NoBroker, NoTopic, admin, partitions, refusals
 from connectors.kafka.config import KafkaConfig, java_consumer
 from connectors.kafka.group_offsets import GroupOffsets, recreated, removed_unread
+from connectors.kafka.lag import lag
 from contracts.errors import ReportedError
 from operations.doctor.findings import Finding, Mark
 
@@ -102,5 +103,5 @@ class Kafka:
         if all(at is None for at in committed.values()):
             yield Finding(about, Mark.OK, "new: --start_from says where it begins")
         elif fit:
-            lag = sum(ends[source] - at for source, at in starts.items())
-            yield Finding(about, Mark.OK, f"no members, {lag:,} offsets left to read")
+            left = sum(lag(starts, ends).values())
+            yield Finding(about, Mark.OK, f"no members, {left:,} offsets left to read")

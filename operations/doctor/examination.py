@@ -1,13 +1,12 @@
-"""What doctor looks at for a command line of batch or stream: what the preflights look at, and the machine."""
+"""The checks of doctor for a command line of batch or stream: those of the preflights, and the machine."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -19,9 +18,6 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from commands.arguments import LOCAL_LOCATION, LOCAL_PROJECT
-from commands.doctor_machine import check_java, check_prism, places_on_disk, started
-from commands.session import SERVICES, STREAM_SERVICES
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.specs import operations_specs
 from connectors.files.storage import Storage, join
@@ -41,27 +37,47 @@ from pipelines.runs.options import DEFAULT_GROUP, DEFAULT_TOPIC, LOCAL_BUCKET, O
 from pipelines.runs.settings import check_names
 from pipelines.stream.preflight import check_runner, topics_of
 
-__all__ = ["Examination"]
+__all__ = ["Examination", "Machine"]
 
+GOOGLE = ("gcs", "bigquery")
 KAFKA_OPTIONS = ("bootstrap_servers", "kafka_config", "topic", "group_id")
 ROLES = "give the caller roles/bigquery.dataEditor, .jobUser and .readSessionUser, and look at --project"
+
+
+class Machine(Protocol):
+    """This machine: its local cloud, Java and Prism, of which this package knows nothing."""
+
+    def services(self, kafka: bool) -> Mapping[str, Finding]:
+        """Start the local cloud, if it is asked for; return a finding for each service by its name."""
+        ...
+
+    def places(self) -> Mapping[str, Path]:
+        """Return the folders that a run writes, by what it keeps there."""
+        ...
+
+    def check_java(self, needed: bool) -> Iterator[Finding]:
+        """Check that there is a Java; `needed`: something that needs it was asked for."""
+        ...
+
+    def check_prism(self, location: str | None) -> Iterator[Finding]:
+        """Check that Prism is here, or can be had. `location` is --prism_location."""
+        ...
 
 
 class Examination:
     """All checks of one command line. What the first half finds decides what the second half can check."""
 
-    def __init__(self, options: PipelineOptions, argv: Sequence[str], stack: ExitStack) -> None:
-        """The local cloud runs until `stack` is left."""
-        self._options, self._stack = options, stack
+    def __init__(self, options: PipelineOptions, argv: Sequence[str], machine: Machine) -> None:
+        """`argv` is what the user gave; `options` has defaults of the local cloud too."""
+        self._options, self._here = options, machine
         self._given = {argument.split("=", 1)[0].removeprefix("--") for argument in argv}
         self._ours, self._streams = options.view_as(OperationsOptions), options.view_as(StreamOptions)
-        self._local, self._directory = bool(self._ours.local), Path(self._ours.local_dir)
+        self._local = bool(self._ours.local)
         self._streaming = not self._given.isdisjoint(KAFKA_OPTIONS)
         google = options.view_as(GoogleCloudOptions)
-        google.project = google.project or (LOCAL_PROJECT if self._local else None)
         self._temp = google.temp_location
         self._project: str | None = google.project
-        self._location = self._ours.location or (LOCAL_LOCATION if self._local else None)
+        self._location: str | None = self._ours.location
         self._group = self._streams.group_id or DEFAULT_GROUP
         self._storage = Storage(self._project)
         self._contracted: Mapping[str, Table] | None = None
@@ -72,26 +88,21 @@ class Examination:
         """Of gcs, bigquery, kafka and names those that cannot be asked, and why."""
 
     def findings(self) -> list[Finding]:
-        """Everything that was found."""
-        kafka_elsewhere = "bootstrap_servers" in self._given
-        services: dict[str, Finding] = {}
-        if self._local:
-            names = SERVICES if kafka_elsewhere else STREAM_SERVICES
-            services = started(names, self._directory, self._stack)
+        """Return the findings of all checks."""
+        services = self._here.services(kafka="bootstrap_servers" not in self._given)
         broken = [name for name, finding in services.items() if finding.mark is Mark.WRONG]
         self._unusable |= dict.fromkeys(broken, "it does not run on this machine, see above")
         first = examine(self._machine())
         first += services.values()
         first += examine(self._configuration())
         if any(finding.about == "credentials" and finding.mark is Mark.WRONG for finding in first):
-            self._unusable |= dict.fromkeys(SERVICES, "there are no credentials, see above")
+            self._unusable |= dict.fromkeys(GOOGLE, "there are no credentials, see above")
         return [*first, *examine([*self._folders(), *self._warehouse(), *self._kafka()])]
 
     def _machine(self) -> Iterator[Check]:
-        temporary = Path(tempfile.gettempdir())
         yield Check("python", partial(check_python, ("local",) if self._local else ()))
-        yield Check("disk", lambda: check_disk(places_on_disk(self._local, self._directory, temporary)))
-        yield Check("java", partial(check_java, self._local, self._streaming))
+        yield Check("disk", lambda: check_disk(self._here.places()))
+        yield Check("java", partial(self._here.check_java, self._streaming))
         yield self._runner()
 
     def _runner(self) -> Check:
@@ -102,7 +113,7 @@ class Examination:
             return _unchecked("runner", "--runner names none")
         if runner == "PrismRunner":
             location = self._options.view_as(PrismRunnerOptions).prism_location
-            return Check(about, partial(check_prism, self._local, location))
+            return Check(about, partial(self._here.check_prism, location))
         if runner == "FlinkRunner" and flink.flink_master not in ("[auto]", "[local]"):
             jar = self._local or flink.flink_job_server_jar
             versions = FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS if jar else [flink.flink_version]
@@ -126,7 +137,7 @@ class Examination:
         yield Check("options", self._names)
         folders = [*self._places().values(), self._ours.contracts or "", self._streams.kafka_config or ""]
         if self._project or any(folder.startswith("gs://") for folder in folders):
-            if self._unusable.keys().isdisjoint(SERVICES):
+            if self._unusable.keys().isdisjoint(GOOGLE):
                 yield Check("credentials", check_credentials)
         else:
             yield _unchecked("credentials", "--project or a gs:// folder asks for some")
