@@ -42,7 +42,7 @@ def run(source: Path, folder: Path) -> None:
         event.struct.field("event_type").is_in(EVENT_TYPES),
         pl.col("moment")
         .dt.replace_time_zone("UTC")
-        .is_between(datetime(2000, 1, 1, tzinfo=UTC), today + timedelta(days=2), "left"),
+        .is_between(datetime(1960, 1, 1, tzinfo=UTC), today + timedelta(days=2), "left"),
     ]
     flat = (
         lines.lazy().filter(pl.col("raw").str.contains(FLAT)).with_columns(event=pl.col("raw").str.json_decode(EVENT))

@@ -31,7 +31,7 @@ class Rules:
     """The rules of the contract for the fields of a user event."""
 
     def __init__(self) -> None:
-        self._earliest = datetime(2000, 1, 1, tzinfo=UTC)
+        self._earliest = datetime(1960, 1, 1, tzinfo=UTC)
         self._latest = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
 
     def event(self, line: str | bytes) -> dict[str, Any] | None:
