@@ -139,11 +139,13 @@ def requirements(by_name: dict[str, Measured], by_count: dict[int, Measured]) ->
     )
     peaks = {count: by_count[count].peak_bytes for count in by_count}
     return [
-        Requirement("times textbook Beam (aim 12)", by_name[TEXTBOOK].seconds / seconds, 6, True),
-        Requirement("times the polars script (aim 0.6)", by_name[SCRIPT].seconds / seconds, 0.3, True),
-        Requirement(f"peak memory, {large:,} over {middle:,} events", peaks[large] / peaks[middle], 4.5, False),
-        Requirement(f"peak bytes per event, {large:,} events", peaks[large] / large, 1500, False),
-        Requirement("growth of cost per event, start-up subtracted", grown, 1.15, False),
+        Requirement("times textbook Beam (aim 12)", by_name[TEXTBOOK].seconds / seconds, 6, at_least=True),
+        Requirement("times the polars script (aim 0.6)", by_name[SCRIPT].seconds / seconds, 0.3, at_least=True),
+        Requirement(
+            f"peak memory, {large:,} over {middle:,} events", peaks[large] / peaks[middle], 4.5, at_least=False
+        ),
+        Requirement(f"peak bytes per event, {large:,} events", peaks[large] / large, 1500, at_least=False),
+        Requirement("growth of cost per event, start-up subtracted", grown, 1.15, at_least=False),
     ]
 
 

@@ -60,8 +60,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
     with (
         log_waits(terminal.log),
         served(state.metrics, line.value("metrics_port")),
-        cloud(local, directory, terminal=terminal),
-        engines(local, runner, directory, terminal) as arguments,
+        cloud(directory, terminal=terminal, local=local),
+        engines(runner, directory, terminal, local=local) as arguments,
     ):
         line = line.with_engine(arguments)
         if local:

@@ -34,11 +34,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add_local_dir(command)
     arguments = command.parse_args(argv)
     local = ["--local", "--local_dir", str(arguments.local_dir)]
-    with (
-        ThreadPoolExecutor(1) as pool,
-        cloud(True, arguments.local_dir, STREAM_SERVICES, terminal),
-        failures_explained(),
-    ):
+    with ThreadPoolExecutor(1) as pool, cloud(arguments.local_dir, STREAM_SERVICES, terminal), failures_explained():
         # A new machine builds Prism first, which takes as long as all the rest.
         fetched = pool.submit(prefetch, ["kafka-io", "prism"], terminal.log)
         sizes = [part for name, size in SIZES.items() for part in (f"--{name}", str(size))]

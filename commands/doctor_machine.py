@@ -54,13 +54,13 @@ def started(names: tuple[str, ...], directory: Path, stack: ExitStack) -> dict[s
     All at once where that works; else one by one, so that one that does not start hides no other.
     """
     try:
-        stack.enter_context(cloud(True, directory, names))
+        stack.enter_context(cloud(directory, names))
         return {name: _runs(name, directory) for name in names}
     except ReportedError:
         findings = {}
         for name in names:
             try:
-                stack.enter_context(cloud(True, directory, (name,)))
+                stack.enter_context(cloud(directory, (name,)))
                 findings[name] = _runs(name, directory)
             except ReportedError as error:
                 findings[name] = _does_not_run(name, error)

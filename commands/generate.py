@@ -29,7 +29,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     command.add_argument("--seed", type=int, default=1, help="the same seed generates the same files")
     add_local(command)
     arguments = command.parse_args(argv)
-    with cloud(arguments.local, arguments.local_dir, terminal=terminal):
+    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         storage = Storage(os.environ.get("GOOGLE_CLOUD_PROJECT"))
         if arguments.output.startswith("gs://") and not storage.bucket_exists(arguments.output):
             if not arguments.local:

@@ -66,7 +66,7 @@ def _create_topic(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from connectors.kafka.config import KafkaConfig
 
     name = arguments.topic
-    with cloud(True, arguments.local_dir, ("kafka",), terminal), clients_closed():
+    with cloud(arguments.local_dir, ("kafka",), terminal), clients_closed():
         config = KafkaConfig(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
         with admin(config) as client:
             created = create_topics(client, config, {name: arguments.partitions})

@@ -70,7 +70,7 @@ def interruptible() -> None:
     """Let Ctrl-C interrupt a blocking call again. Importing polars installs a handler that resumes the call
     (pola-rs/polars#21739).
     """
-    signal.siginterrupt(signal.SIGINT, True)
+    signal.siginterrupt(signal.SIGINT, True)  # noqa: FBT003  # C takes no keyword
 
 
 def _interrupt(_signum: int, _frame: object) -> None:

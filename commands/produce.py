@@ -60,7 +60,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add("--seed", type=int, default=1, help="the same seed adds the same defects")
     add_local(command)
     arguments = command.parse_args(argv)
-    with cloud(arguments.local, arguments.local_dir, STREAM_SERVICES, terminal):
+    with cloud(arguments.local_dir, STREAM_SERVICES, terminal, local=arguments.local):
         storage = Storage(os.environ.get("GOOGLE_CLOUD_PROJECT"))
         servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
         what = FileToTopic(

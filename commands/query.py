@@ -29,7 +29,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     arguments = command.parse_args(argv)
     project, location = place(arguments, "query")
     kept = not arguments.local or set(SERVICES) <= set(running_services(arguments.local_dir))
-    with cloud(arguments.local, arguments.local_dir, terminal=terminal):
+    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         with terminal.waiting("waiting for BigQuery"):
             answer = ask(Warehouse(project, location), arguments.sql, arguments.format, arguments.limit)
         print_answer(answer, arguments.format, terminal.output)

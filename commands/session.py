@@ -23,7 +23,7 @@ TITLES = {"gcs": "Cloud Storage", "bigquery": "BigQuery", "kafka": "Kafka"}
 
 @contextmanager
 def cloud(
-    local: bool, directory: Path, names: Sequence[str] = SERVICES, terminal: Terminal | None = None
+    directory: Path, names: Sequence[str] = SERVICES, terminal: Terminal | None = None, *, local: bool = True
 ) -> Iterator[None]:
     """With `local`, run the services on this machine while the block lasts, and set the environment that names them.
 
@@ -63,7 +63,9 @@ def _starting(directory: Path, names: Sequence[str], terminal: Terminal | None) 
 
 
 @contextmanager
-def engines(local: bool, runner: str | None, directory: Path, terminal: Terminal | None = None) -> Iterator[list[str]]:
+def engines(
+    runner: str | None, directory: Path, terminal: Terminal | None = None, *, local: bool = True
+) -> Iterator[list[str]]:
     """Yield, with `local`, the options by which Beam finds its Java programs and Prism on this machine, and the Flink
     cluster that `local up --flink` has started, if it has. When the block ends, Beam's job servers are stopped.
     """

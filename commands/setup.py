@@ -33,7 +33,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     arguments = command.parse_args(argv)
     project, location = place(arguments, "setup")
     bucket = arguments.bucket or ("gs://ecommerce-data-lake" if arguments.local else None)
-    with nullcontext() if arguments.dry_run else cloud(arguments.local, arguments.local_dir, terminal=terminal):
+    with nullcontext() if arguments.dry_run else cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         storage = Storage(project)
         tables = load_contracts(storage, arguments.contracts)
         datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}

@@ -65,9 +65,9 @@ def run(argv: list[str], terminal: Terminal) -> int:
     with (
         log_waits(terminal.log),
         served(state.metrics, line.value("metrics_port")),
-        cloud(local, directory, services, terminal),
+        cloud(directory, services, terminal, local=local),
         clients_closed(),
-        engines(local, runner, directory, terminal) as arguments,
+        engines(runner, directory, terminal, local=local) as arguments,
     ):
         line = line.with_engine([*arguments, *stream_defaults(runner, line.given)])
         settings = StreamSettings.of(line.with_defaults(bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS")))

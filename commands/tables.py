@@ -25,7 +25,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add_place(command)
     arguments = command.parse_args(argv)
     project, location = place(arguments, "tables")
-    with cloud(arguments.local, arguments.local_dir, terminal=terminal):
+    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         rows = existing_tables(Warehouse(project, location), arguments.dataset)
     if arguments.format == "json":
         print(printable_json(rows))

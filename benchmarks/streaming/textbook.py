@@ -55,7 +55,7 @@ class FirstOnly(beam.DoFn):
         if seen.read():
             PROBE.add(1)
             return
-        seen.write(True)
+        seen.write(value=True)
         yield element[1]
 
 

@@ -71,7 +71,7 @@ def test_this_machine_before_anything_was_made(doctor: Doctor, tmp_path: Path) -
         "warning dataset ecommerce_data: it does not exist; fix: the first run makes it",
         "warning topic user-events: there is no topic user-events",
         "ok group shop-pipeline: new: no group has committed anything here yet",
-        "ok runner DirectRunner: nothing",
+        "ok runner DirectRunner: no problem",
     ):
         assert line in text
     assert "0 wrong, " in done.stderr
