@@ -6,7 +6,7 @@ import json
 
 from google.cloud.bigquery import SchemaField
 
-from connectors.bigquery.warehouse import TableSpec
+from connectors.bigquery.table_spec import TableSpec
 from contracts.schemas import quote
 
 __all__ = ["create_schema", "create_table", "create_view"]

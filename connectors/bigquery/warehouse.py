@@ -6,56 +6,29 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
+from connectors.bigquery.table_spec import TableSpec, incompatibilities, lacking, nullable, partition_changes
 from connectors.google.clients import bigquery_client
 from connectors.retry import pauses
 from contracts.errors import UsageError
 
-__all__ = ["JobFailed", "TableSpec", "Warehouse", "incompatibilities", "lacking"]
+__all__ = ["JobFailed", "Warehouse", "job_name"]
 
 TRANSIENT = frozenset({"backendError", "internalError", "rateLimitExceeded", "jobBackendError", "jobInternalError"})
 MAX_ATTEMPTS = 5
 POLL_SECONDS = (0.05, 2.0)
 """Seconds between two polls of a job: the first pause and the longest."""
 ROWS_PER_INSERT = 500
-MILLISECONDS_A_DAY = 86_400_000
 Job = bigquery.LoadJob | bigquery.QueryJob
 
 
 class JobFailed(Exception):
     """A BigQuery job ended in an error that another attempt would meet again."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableSpec:
-    """The specification of a table: `dataset.name`, schema, partitioning and clustering."""
-
-    dataset: str
-    name: str
-    schema: tuple[bigquery.SchemaField, ...]
-    partition: str | None = None
-    clustering: tuple[str, ...] = ()
-    description: str = ""
-    days: int | None = None
-    """After how many days BigQuery drops a partition; None: never."""
-    partition_type: str = "DAY"
-    """DAY, HOUR, MONTH or YEAR."""
-    require_filter: bool = False
-    """Whether a query must have a condition on the partition column."""
-
-    @property
-    def partitioning(self) -> bigquery.TimePartitioning | None:
-        """The partitioning in terms of the client; None if there is none."""
-        if not self.partition:
-            return None
-        expiration = self.days and self.days * MILLISECONDS_A_DAY
-        return bigquery.TimePartitioning(self.partition_type, self.partition, expiration)
 
 
 WAYS_OUT = (
@@ -138,7 +111,7 @@ class Warehouse:
         if added:
             table.schema = [*table.schema, *map(nullable, added)]
             self.client.update_table(table, ["schema"])
-        changed = _partition_options(spec, table)
+        changed = partition_changes(spec, table)
         if changed:
             table.time_partitioning = spec.partitioning
             table.require_partition_filter = spec.require_filter
@@ -270,77 +243,6 @@ def check_location(dataset: bigquery.Dataset, location: str) -> None:
             f"dataset {dataset.dataset_id} is in {dataset.location}, not in {location}:"
             f" give --location={dataset.location}"
         )
-
-
-def lacking(spec: TableSpec, table: bigquery.Table) -> list[bigquery.SchemaField]:
-    """Return the columns of the contract that are missing in the table: they can be added."""
-    names = {field.name.casefold() for field in table.schema}
-    return [field for field in spec.schema if field.name.casefold() not in names]
-
-
-def nullable(field: bigquery.SchemaField) -> bigquery.SchemaField:
-    """Return the field without REQUIRED: a column that is added later has no value in older rows."""
-    if field.mode != "REQUIRED":
-        return field
-    return bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "mode": "NULLABLE"})
-
-
-def incompatibilities(spec: TableSpec, table: bigquery.Table) -> list[str]:
-    """Return the differences between a table and its contract that adding columns does not resolve."""
-    differences: list[str] = []
-    existing = {field.name.casefold(): field for field in table.schema}
-    for field in spec.schema:
-        other = existing.pop(field.name.casefold(), None)
-        if other is not None:
-            differences += _field_differences(field, other, field.name)
-    differences += [
-        f"the table requires column {extra.name}, which the contract does not have"
-        for extra in existing.values()
-        if extra.mode == "REQUIRED"
-    ]
-    partition = table.time_partitioning.field if table.time_partitioning else None
-    if partition != spec.partition:
-        differences.append(f"it is partitioned by {partition}, the contract says {spec.partition}")
-    elif partition and table.time_partitioning.type_ != spec.partition_type:
-        spans = [span.lower() for span in (table.time_partitioning.type_, spec.partition_type)]
-        differences.append(f"it is partitioned by {spans[0]} of {partition}, the contract says by {spans[1]}")
-    if tuple(table.clustering_fields or ()) != spec.clustering:
-        clustering = [", ".join(names or ()) or "nothing" for names in (table.clustering_fields, spec.clustering)]
-        differences.append(f"it is clustered by {clustering[0]}, the contract says {clustering[1]}")
-    return differences
-
-
-def _partition_options(spec: TableSpec, table: bigquery.Table) -> list[str]:
-    """Return the properties of the table to change: expiration and required filter, if the contract states them."""
-    existing, wanted = table.time_partitioning, spec.partitioning
-    if not wanted or not existing:
-        return []
-    changed = ["time_partitioning"] if spec.days and existing.expiration_ms != wanted.expiration_ms else []
-    if spec.require_filter and not table.require_partition_filter:
-        changed.append("require_partition_filter")
-    return changed
-
-
-_SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD", "DECIMAL": "NUMERIC"}
-
-
-def _field_differences(wanted: bigquery.SchemaField, actual: bigquery.SchemaField, path: str) -> list[str]:
-    types = [_SAME_TYPE.get(field.field_type, field.field_type) for field in (wanted, actual)]
-    if types[0] != types[1]:
-        return [f"column {path} is {types[1]}, the contract says {types[0]}"]
-    if (wanted.mode == "REPEATED") != (actual.mode == "REPEATED"):
-        return [f"column {path} is {actual.mode}, the contract says {wanted.mode}"]
-    if actual.mode == "REQUIRED" and wanted.mode != "REQUIRED":
-        return [f"column {path} is REQUIRED, the contract allows null"]
-    inner = {field.name.casefold(): field for field in actual.fields}
-    differing: list[str] = []
-    for field in wanted.fields:
-        other = inner.get(field.name.casefold())
-        if other is None:
-            differing.append(f"column {path}.{field.name} is missing in the table, and nested columns cannot be added")
-        else:
-            differing += _field_differences(field, other, f"{path}.{field.name}")
-    return differing
 
 
 def job_name(*parts: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.cloud.bigquery import SchemaField
 
-from connectors.bigquery.warehouse import TableSpec
+from connectors.bigquery.table_spec import TableSpec
 from contracts.bookkeeping import TABLES, BookkeepingTable
 
 __all__ = ["operations_specs", "spec_of"]

@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from connectors.bigquery.clock import RunClock
-from connectors.bigquery.warehouse import TableSpec, lacking
+from connectors.bigquery.table_spec import TableSpec, lacking
 from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.specs import spec_of
 from connectors.bookkeeping.write_streams import Bucket, WriteStreams

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from connectors.bigquery.warehouse import TableSpec, Warehouse
+from connectors.bigquery.table_spec import TableSpec
+from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.ledger import LedgerTable
 from connectors.bookkeeping.statements import lease_condition

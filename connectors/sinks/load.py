@@ -15,7 +15,8 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from google.api_core.exceptions import NotFound
 
-from connectors.bigquery.warehouse import JobFailed, TableSpec
+from connectors.bigquery.table_spec import TableSpec
+from connectors.bigquery.warehouse import JobFailed
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.leases import Heartbeat
 from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, RUN, STAGED

@@ -9,26 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import fastapi.routing
-from bqemulator.api.dependencies import AppContext
-from bqemulator.api.routes import jobs as job_routes
-from bqemulator.api.routes import upload as upload_routes
-from bqemulator.catalog.duckdb_repository import DuckDBCatalogRepository
-from bqemulator.catalog.memory_repository import MemoryCatalogRepository
-from bqemulator.catalog.models import JobMeta
-from bqemulator.domain.errors import DomainError, ResourceRef, resource_already_exists
 from bqemulator.grpc_api.read_servicer import BigQueryReadHandler
 from bqemulator.grpc_api.write_servicer import BigQueryWriteHandler
-from bqemulator.jobs import executor
-from bqemulator.scripting.ast import SqlStmt
-from bqemulator.scripting.parser import parse_script
 from bqemulator.storage.engine import DuckDBEngine
 from bqemulator.streaming.write_stream import WriteStream
 from bqemulator.versioning.snapshots import SnapshotManager
@@ -36,15 +24,15 @@ from google.cloud.bigquery_storage_v1 import types
 
 from local.bigquery import access as bigquery_access
 from local.bigquery import errors as bigquery_errors
+from local.bigquery import jobs as bigquery_jobs
 from local.bigquery import structs as bigquery_structs
 from local.bigquery.patching import patch
+from local.bigquery.transaction import transaction
 
 __all__ = ["apply"]
 
 OPEN_APPENDS = 512
 """The largest number of open AppendRows connections. Each one holds a thread."""
-KEPT_RESULTS = 1000
-"""The number of finished queries whose rows can still be fetched."""
 
 
 def apply(loop: asyncio.AbstractEventLoop, spatial: Path | None) -> None:
@@ -54,9 +42,7 @@ def apply(loop: asyncio.AbstractEventLoop, spatial: Path | None) -> None:
     keep_no_snapshots()
     make_appends_atomic()
     finalize_streams_of_earlier_servers()
-    load_parquet_by_name()
-    make_jobs_atomic()  # wraps load_parquet_by_name, so that the job record has its counts
-    forget_old_results()
+    bigquery_jobs.apply()
     write_checkpoints_seldom()
     if spatial is not None:
         load_spatial_from(spatial)
@@ -137,7 +123,7 @@ def make_appends_atomic() -> None:
     def in_transaction(flush: Callable[..., None]) -> Callable[..., None]:
         def insert(handler: BigQueryWriteHandler, *args: Any) -> None:
             catalog: Any = handler._ctx.catalog
-            with _transaction(handler._ctx):
+            with transaction(handler._ctx):
                 catalog._write_table = lambda _: None
                 try:
                     flush(handler, *args)
@@ -168,91 +154,6 @@ def finalize_streams_of_earlier_servers() -> None:
     patch(BigQueryWriteHandler, "_handle_finalize_write_stream", known_or_ended)
 
 
-def make_jobs_atomic() -> None:
-    """Upstream, a job with a known id runs again, where BigQuery answers 409 and the client fetches the job. Also, a
-    job is recorded after its effect is committed, so a kill between the two leaves an effect without a record. The
-    patch answers 409, and commits effect and record in one transaction. A script commits as its statements say, and
-    is recorded afterwards.
-    """
-
-    def refusing_known(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def run(project: str, job_id: str, *args: Any, **kwargs: Any) -> Any:
-            context = _context(args, kwargs)
-            if context.catalog.get_job(project, job_id) is not None:
-                raise resource_already_exists(ResourceRef("job", project, resource_id=job_id))
-            return await handle(project, job_id, *args, **kwargs)
-
-        return run
-
-    def recording(execute: Callable[..., Awaitable[JobMeta]]) -> Callable[..., Awaitable[JobMeta]]:
-        async def run(project: str, job_id: str, what: Any, *args: Any, **kwargs: Any) -> JobMeta:
-            if isinstance(what, str) and _is_script(what):
-                return await execute(project, job_id, what, *args, **kwargs)
-            context = _context(args, kwargs)
-            with _transaction(context):
-                job = await execute(project, job_id, what, *args, **kwargs)
-                context.catalog.upsert_job(job)
-            return job
-
-        return run
-
-    def once(upsert: Callable[..., JobMeta]) -> Callable[..., JobMeta]:
-        # The route records the job a second time, with the same content: skip that transaction.
-        def record(catalog: DuckDBCatalogRepository, job: JobMeta) -> JobMeta:
-            known = catalog.get_job(job.project_id, job.job_id)
-            return known if known is job else upsert(catalog, job)
-
-        return record
-
-    patch(DuckDBCatalogRepository, "upsert_job", once)
-    for name in ("_handle_query_job", "_handle_load_job_with_async_envelope", "execute_copy_job"):
-        patch(job_routes, name, refusing_known)
-    for name in ("execute_query_job", "execute_load_job", "execute_copy_job"):
-        patch(job_routes, name, recording)
-    patch(upload_routes, "execute_load_job", recording)
-
-
-def load_parquet_by_name() -> None:
-    """Upstream, a load matches Parquet columns by position, turns `key=value` in a path into a column, and reports the
-    rows of the whole table as its output. The patch matches by name, ignores the path, and counts the loaded rows.
-    """
-
-    def load_parquet(path: str, target: str, context: AppContext) -> None:
-        context.engine.execute(
-            f"INSERT INTO {target} BY NAME SELECT * FROM read_parquet(?, hive_partitioning = false)", [path]
-        )
-
-    def counting(execute: Callable[..., Awaitable[JobMeta]]) -> Callable[..., Awaitable[JobMeta]]:
-        async def run(project: str, job_id: str, config: dict[str, Any], context: AppContext) -> JobMeta:
-            before = _rows_that_stay(project, config, context)
-            job = await execute(project, job_id, config, context)
-            rows = int(job.statistics["load"]["outputRows"]) - before
-            return job.model_copy(update={"statistics": {"load": {"outputRows": str(rows)}}})
-
-        return run
-
-    executor._LOAD_FORMAT_HANDLERS["PARQUET"] = load_parquet
-    for routes in (job_routes, upload_routes):
-        patch(routes, "execute_load_job", counting)
-
-
-def forget_old_results() -> None:
-    """Upstream keeps the rows of every query in memory until the server ends. The patch keeps KEPT_RESULTS queries."""
-
-    def forgetting(execute: Callable[..., Awaitable[JobMeta]]) -> Callable[..., Awaitable[JobMeta]]:
-        async def run(*args: Any, **kwargs: Any) -> JobMeta:
-            job = await execute(*args, **kwargs)
-            while len(executor.JOB_RESULTS) > KEPT_RESULTS:
-                oldest = next(iter(executor.JOB_RESULTS))
-                del executor.JOB_RESULTS[oldest]
-                executor.JOB_SCHEMAS.pop(oldest, None)
-            return job
-
-        return run
-
-    patch(job_routes, "execute_query_job", forgetting)
-
-
 def write_checkpoints_seldom() -> None:
     """DuckDB rewrites the end of a table after every 16 MB of its log, which is a third of the cost of small appends.
     The patch does so after 256 MB. After a crash, the next start reads the log.
@@ -275,46 +176,3 @@ def load_spatial_from(file: Path) -> None:
         engine.connection.execute(f"LOAD '{str(file).replace(chr(39), 2 * chr(39))}'")
 
     patch(DuckDBEngine, "_load_spatial", lambda _: load)
-
-
-@contextmanager
-def _transaction(context: AppContext) -> Iterator[None]:
-    """Run the block in one DuckDB transaction. After a rollback, reload the catalog, which is cached in memory."""
-    engine, catalog = context.engine, context.catalog
-    engine.execute("BEGIN TRANSACTION")
-    try:
-        yield
-        engine.execute("COMMIT")
-    except BaseException:
-        with suppress(duckdb.TransactionException):  # a COMMIT that fails rolls back itself
-            engine.execute("ROLLBACK")
-        if isinstance(catalog, DuckDBCatalogRepository):
-            catalog._cache = MemoryCatalogRepository()
-            catalog._hydrate_from_duckdb()
-        raise
-
-
-def _context(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AppContext:
-    """Return the AppContext among the arguments of a function of the server. Raises TypeError if there is none."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, AppContext):
-            return value
-    raise TypeError("called without an AppContext")
-
-
-def _is_script(sql: str) -> bool:
-    """Return whether the SQL is a script: several statements, a procedural one, or text that cannot be parsed."""
-    try:
-        statements = parse_script(sql).statements
-    except DomainError:
-        return True
-    return len(statements) != 1 or not isinstance(statements[0], SqlStmt)
-
-
-def _rows_that_stay(project: str, config: dict[str, Any], context: AppContext) -> int:
-    """Return the number of rows of a load's destination that the load keeps."""
-    job = executor._parse_load_job_config(project, config)
-    known = context.catalog.get_table(job.project_id, job.dataset_id, job.table_id)
-    if known is None or job.write_disposition == "WRITE_TRUNCATE":
-        return 0
-    return executor._refresh_load_row_count(job, context)

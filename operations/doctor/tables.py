@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from google.cloud import bigquery
 
-from connectors.bigquery.warehouse import TableSpec, Warehouse, lacking
+from connectors.bigquery.table_spec import TableSpec, lacking
+from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.leases import Leases
 from contracts.errors import ReportedError
 from operations.doctor.findings import Finding, Mark

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connectors.bigquery.warehouse import Warehouse, lacking
+from connectors.bigquery.table_spec import lacking
+from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
 from connectors.sinks.destination import table_spec
 from contracts.errors import UsageError

@@ -10,7 +10,8 @@ from typing import Any
 
 from google.api_core.exceptions import NotFound
 
-from connectors.bigquery.warehouse import TableSpec, Warehouse, lacking
+from connectors.bigquery.table_spec import TableSpec, lacking
+from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.ledger import INPUT, PASSED_OVER, RUN, LedgerTable
 from connectors.files.names import RULE, InputFile, InputListing, belonging, escaped

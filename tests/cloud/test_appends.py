@@ -11,7 +11,7 @@ import pytest
 from google.cloud.bigquery import SchemaField
 
 from connectors.bigquery.append_stream import AppendStream, StreamLost, finalize
-from connectors.bigquery.warehouse import TableSpec
+from connectors.bigquery.table_spec import TableSpec
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.google.clients import write_client
 from connectors.retry import RetryPolicy

@@ -13,7 +13,8 @@ import pytest
 from google.api_core.exceptions import Conflict
 from google.cloud.bigquery import SchemaField
 
-from connectors.bigquery.warehouse import JobFailed, TableSpec, Warehouse, incompatibilities
+from connectors.bigquery.table_spec import TableSpec, incompatibilities
+from connectors.bigquery.warehouse import JobFailed, Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.specs import operations_specs

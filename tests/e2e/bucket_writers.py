@@ -11,7 +11,8 @@ import pyarrow as pa
 from google.cloud.bigquery import SchemaField
 
 from connectors.bigquery.clock import BigQueryClock
-from connectors.bigquery.warehouse import TableSpec, Warehouse
+from connectors.bigquery.table_spec import TableSpec
+from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.write_streams import Bucket, WriteStreams
 from connectors.retry import RetryPolicy
 from connectors.sinks.append import as_batch

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import bigquery
 
 import launcher
-from connectors.bigquery.warehouse import TableSpec, Warehouse
+from connectors.bigquery.table_spec import TableSpec
+from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.leases import Heartbeat, Leases
 from connectors.bookkeeping.specs import spec_of
 from connectors.files.storage import Storage

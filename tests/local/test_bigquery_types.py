@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from connectors.bigquery.append_stream import AppendStream
-from connectors.bigquery.warehouse import TableSpec, Warehouse
+from connectors.bigquery.table_spec import TableSpec
+from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
 from connectors.google.clients import write_client
 from connectors.retry import RetryPolicy
