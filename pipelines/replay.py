@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,31 +22,38 @@ from contracts.table import CsvDialect, Table
 
 __all__ = ["decode_again"]
 
+T = TypeVar("T")
+
 
 def decode_again(letter: Mapping[str, object], table: Table, max_record_bytes: int, today: date) -> Refusal | None:
     """The refusal that a dead letter meets now under `table`, None if its record is clean.
 
     `letter` is a row of `dead_letters` (see transforms/dead_letters.py); of it `raw`, `position`, `source`,
     `truncated` and `attributes` (JSON, or its value) are read. A record of which only the beginning is stored
-    stays refused as too large: the rest is at its position in its source.
+    stays refused as too large: the rest is at its position in its source. Raises ValueError for a row that no run has
+    written.
     """
     attributes = _attributes(letter)
-    raw, position = letter["raw"], letter["position"]
-    assert isinstance(raw, bytes)
-    assert isinstance(position, int)
+    raw, position = _value(letter, "raw", bytes), _value(letter, "position", int)
     format = str(attributes.get("format", "json"))
     if format == "file":
         return _file(raw, attributes, table, max_record_bytes)
     if attributes.get("header_record"):
         return csv_header(raw, position, replace(table, csv=_dialect(attributes)))[1]
-    size = attributes.get("size", len(raw))
-    assert isinstance(size, int)
+    size = _value({"size": len(raw), **attributes}, "size", int)
     if size > max_record_bytes or letter["truncated"]:
         return too_large(raw, position, size, max_record_bytes, format)
     header = _header(attributes, table) if format == "csv" else None
     block = Block(str(letter["source"]), Format(format), [raw], np.array([position], dtype=np.int64), header)
     refusals = Decoder(table, lambda: today).decode(block).refusals
     return refusals[0] if refusals else None
+
+
+def _value(row: Mapping[str, object], name: str, kind: type[T]) -> T:
+    value = row[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {type(value).__name__}, not {kind.__name__}")
+    return value
 
 
 def _attributes(letter: Mapping[str, object]) -> Mapping[str, object]:
@@ -63,8 +71,7 @@ def _header(attributes: Mapping[str, object], table: Table) -> CsvHeader:
 
 
 def _dialect(attributes: Mapping[str, object]) -> CsvDialect:
-    nulls = attributes.get("nulls", [])
-    assert isinstance(nulls, list)
+    nulls = _value({"nulls": [], **attributes}, "nulls", list)
     return CsvDialect(
         str(attributes["delimiter"]),
         str(attributes["quote"]),

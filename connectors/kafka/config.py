@@ -24,7 +24,6 @@ __all__ = ["KafkaConfig", "Secret", "java_consumer", "parse_properties"]
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-SECRETS = ("ssl.key.password", "ssl.keystore.password", "password of sasl.jaas.config")
 REFERENCES = ("env:", "file:", "secret:")
 SERVER = re.compile(r"([^\s:/]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 JAAS = re.compile(r"\s*[\w.]+\s+required\b(?P<options>.*);\s*", re.DOTALL)

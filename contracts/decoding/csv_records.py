@@ -34,9 +34,9 @@ class CsvRecords:
         if dialect.escape:
             escape = re.escape(dialect.escape.encode(dialect.encoding))
             inside = rb"(?:[^%b%b]++|%b.|%b%b)*+" % (quote, escape, escape, quote, quote)
-            bare = rb"(?:(?:[^%b%b%b]|%b.)(?:[^%b%b]++|%b.)*+)?" % (
-                delimiter, quote, escape, escape, delimiter, escape, escape,
-            )  # fmt: skip
+            first = rb"(?:[^%b%b%b]|%b.)" % (delimiter, quote, escape, escape)
+            further = rb"(?:[^%b%b]++|%b.)*+" % (delimiter, escape, escape)
+            bare = rb"(?:%b%b)?" % (first, further)
         self._comment = dialect.comment.encode(dialect.encoding)
         self._escape = dialect.escape.encode(dialect.encoding)
         value = rb"(?:%b%b%b|%b)" % (quote, inside, quote, bare)

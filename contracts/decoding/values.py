@@ -86,8 +86,9 @@ def _check_text(column: Column, value: str, path: str) -> None:
         raise invalid(path, value, f"is longer than {column.max_length} characters")
     if column.pattern is not None:
         if len(value.encode()) > MAX_MATCHED_BYTES:
-            limit = f"{MAX_MATCHED_BYTES} bytes, the limit of a column with a pattern"
-            raise invalid(path, value, f"is longer than {limit}")
+            raise invalid(
+                path, value, f"is longer than {MAX_MATCHED_BYTES} bytes, the limit of a column with a pattern"
+            )
         if not matches(column.pattern, value):
             raise invalid(path, value, f"does not match the pattern {column.pattern}")
     if column.email and not matches(EMAIL, value):

@@ -60,19 +60,27 @@ CLOCKS = (
 ZONES = ("", "Z", " UTC", "+02:00", "+0200", " +02", " GMT", "-03:30", " CET")
 DATES = st.builds(
     lambda y, m, d, order, mark: mark.join([y, m, d] if order else [d, m, y]),
-    st.sampled_from(YEARS), st.sampled_from(MONTHS), st.sampled_from(DAYS), st.booleans(), st.sampled_from("-./ "),
-)  # fmt: skip
+    st.sampled_from(YEARS),
+    st.sampled_from(MONTHS),
+    st.sampled_from(DAYS),
+    st.booleans(),
+    st.sampled_from("-./ "),
+)
 MOMENTS = st.builds(
     lambda day, between, clock, zone: day + between + clock + zone,
-    DATES, st.sampled_from(["T", " ", ""]), st.sampled_from(CLOCKS), st.sampled_from(ZONES),
-)  # fmt: skip
+    DATES,
+    st.sampled_from(["T", " ", ""]),
+    st.sampled_from(CLOCKS),
+    st.sampled_from(ZONES),
+)
 OTHERS = st.sampled_from(["20240331", "March 31, 2024", "Sun, 31 Mar 2024", "Mon, 31 Mar 2024", "31 Mar 2024 2:30 am"])
 NUMBERS = st.builds(
     lambda sign, before, digits, after: sign + before + digits + after,
-    st.sampled_from(["", "-", "+", "€ ", "- €"]), st.sampled_from(["", "€", " "]),
+    st.sampled_from(["", "-", "+", "€ ", "- €"]),
+    st.sampled_from(["", "€", " "]),
     st.from_regex(r"[0-9]{1,4}([.,'\u202f][0-9]{3}){0,2}([.,][0-9]{1,12})?|[0-9]{1,20}(e[0-9])?", fullmatch=True),
     st.sampled_from(["", " €", "%", "EUR", "\n"]),
-)  # fmt: skip
+)
 EPOCHS = st.integers(-(10**20), 10**20).map(str) | st.sampled_from(
     ["1714564800", "1714564800.25", "19723", "-1", "-1500"]
 )

@@ -39,8 +39,11 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(VALUES, max_size=4), min_size=1, max_size=3),
-    VALUES, VALUES, st.integers(1, 30), st.sampled_from([None, 2]),
-)  # fmt: skip
+    VALUES,
+    VALUES,
+    st.integers(1, 30),
+    st.sampled_from([None, 2]),
+)
 def test_elements_in_any_pieces(pages: list[list[Any]], before: Any, after: Any, size: int, indent: int | None) -> None:
     documents = [{"x": before, "data": {"y": after, "items": page, "z": before}, "w": after} for page in pages]
     data = "\n".join(json.dumps(document, indent=indent) for document in documents).encode()
