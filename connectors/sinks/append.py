@@ -202,7 +202,7 @@ def _split_by_day(table: Table, rows: pl.DataFrame, now: datetime) -> tuple[pl.D
         return rows, []
     # A day of margin for the clock of this machine.
     oldest = now.date() - timedelta(days=STREAMED_DAYS - 1)
-    too_old = (rows[table.partition].cast(pl.Date) < oldest).fill_null(False)
+    too_old = (rows[table.partition].cast(pl.Date) < oldest).fill_null(value=False)
     if not too_old.any():
         return rows, []
     message = (

@@ -34,7 +34,7 @@ def warehouse(local_cloud: tuple[Path, Endpoints], request: pytest.FixtureReques
 
 
 def stage(warehouse: Warehouse, dataset: str, days: int, value: int) -> None:
-    """Let the staging table have so many days."""
+    """Let the staging table have that many days."""
     lineage = (
         "0 AS _hash, 's' AS _source, 0 AS _position, 'r' AS _run_id, CAST(NULL AS STRING) AS _contract_version,"
         " TIMESTAMP '2026-01-01' AS _ingested_at"
