@@ -62,12 +62,14 @@ class AppendProxy:
     """Forwards to `backend` (HOST:PORT) while a `with` block lasts.
 
     `on_append(request)` says what happens to an append, None for nothing. `on_call(method)` says which status another
-    call fails with, and whether after it was made. `refused(rows)` gives messages by index of rows that are refused.
+    call fails with, and whether after it was made; `on_request(method, request)` does so by its content.
+    `refused(rows)` gives messages by index of rows that are refused.
     """
 
     def __init__(self, backend: str) -> None:
         self.on_append: Callable[[Request], Fault | None] = lambda _: None
         self.on_call: Callable[[str], Fail | None] = lambda _: None
+        self.on_request: Callable[[str, bytes], Fail | None] = lambda method, request: None
         self.refused: Callable[[pa.RecordBatch], Mapping[int, str]] | None = None
         self.appends = 0
         """How many were asked for."""
@@ -95,7 +97,8 @@ class AppendProxy:
 
     def unary(self, method: str, request: bytes, context: grpc.ServicerContext) -> bytes:
         """A call with one answer."""
-        fault = self.on_call(method.rpartition("/")[2])
+        name = method.rpartition("/")[2]
+        fault = self.on_call(name) or self.on_request(name, request)
         if fault and not fault.applied:
             self._fail(fault, context)
         try:
