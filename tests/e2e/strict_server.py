@@ -6,7 +6,7 @@ Each rule is documented by Google, or reported often:
   run at a time and 20 wait; the next one is refused. They are refused for a table that rows were streamed into.
 - A table that was just created is unknown to the Storage Write API for a while, and so is a new column.
 - An append is refused if it has more than 10 MB, and so is a row whose partition is older than ten years.
-- A project creates only so many write streams in a while.
+- The write streams that a project may create in a while are limited.
 """
 
 from __future__ import annotations
