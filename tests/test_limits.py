@@ -34,7 +34,7 @@ STATED = {
     "`pattern`, value that it is looked for in": [patterns.MAX_MATCHED_BYTES],
     "refused record, stored bytes": [refusal.MAX_STORED_BYTES // 1_000_000],
     "refusals, the same internal error": [SAME_ERROR_SECONDS],
-    "row of a stream, encoded for BigQuery": [MAX_ROW_BYTES],
+    "row of a stream, encoded for BigQuery": [MAX_ROW_BYTES >> 20],
     "`transformLogic`, growth of a text": [growth.MAX_GROWTH, growth.MAX_PADDING],
     "`transformLogic`, length": [derived.MAX_LENGTH, derived.MAX_WORDS],
     "values of a JSON record": [json_text.MAX_VALUES],

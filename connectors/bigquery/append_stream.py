@@ -35,9 +35,9 @@ __all__ = ["MAX_ROW_BYTES", "AppendStream", "Rejected", "StreamLost", "finalize"
 
 MAX_REQUEST_BYTES = 9_000_000
 """The most bytes of rows in one request."""
-MAX_ROW_BYTES = 9_999_000
-"""The most bytes of a row as it is sent, in Arrow, with its schema. BigQuery refuses a request of more than 10 MB,
-which may be decimal; a request has a name and an offset, too."""
+MAX_ROW_BYTES = 10 << 20
+"""The most bytes of a row as it is sent, in Arrow, with its schema. BigQuery refuses a request of more than 10 MB.
+If that means 10,000,000 bytes, it refuses a row in between, which then is a dead letter too."""
 TOO_LARGE = re.compile("larger than max|exceeds maximum|too large", re.IGNORECASE)
 """Messages of gRPC and BigQuery about a request that is too large. Its code, RESOURCE_EXHAUSTED, means quotas too."""
 SMALL_REQUEST_BYTES = 64 << 10

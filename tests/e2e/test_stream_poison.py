@@ -89,6 +89,7 @@ FIRST = [
     Sent(thing(15)),
     Sent(thing(16, UNNAMED), "warehouse_rejected"),
     Sent(thing(17)),
+    Sent(thing(18, "x" * 5_200_000)),  # a row of 10.4 million bytes, which is less than 10 MiB
     Sent(b"{" + UNWANTED.encode(), "malformed_json"),
     Sent(thing(19)),
 ]
