@@ -82,9 +82,11 @@ class Site:
             for table in TABLES
         }
         found["dead_letters"] = self.rows(
-            "SELECT * EXCEPT (run_id, first_failed_at, failed_at)"
-            f" FROM {name}_operations.dead_letters ORDER BY dead_letter_id"
+            "SELECT * EXCEPT (dead_letter_id, run_id, first_failed_at, failed_at)"
+            f" FROM {name}_operations.dead_letters ORDER BY `table`, source, position, error_code"
         )
+        (ids,) = self.rows(f"SELECT COUNT(DISTINCT dead_letter_id) AS n FROM {name}_operations.dead_letters")
+        assert ids["n"] == len(found["dead_letters"])  # which name the dataset too
         found["ledger"] = self.rows(
             "SELECT `table`, source, read, written, duplicate, dead_letter"
             f" FROM {name}_operations.ledger_current WHERE kind = 'loaded' ORDER BY `table`, source"

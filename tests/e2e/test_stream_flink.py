@@ -18,7 +18,9 @@ def what_became_of(stream: StreamSite) -> dict[str, list[dict[str, Any]]]:
     """What must not depend on the runner: keys, dead letters, and the ledger's totals by partition."""
     return {
         "keys": stream.rows("SELECT event_id FROM {data}.user_events_streaming ORDER BY event_id"),
-        "dead letters": stream.rows("SELECT dead_letter_id FROM {operations}.dead_letters ORDER BY dead_letter_id"),
+        "dead letters": stream.rows(
+            "SELECT source, position, error_code, raw FROM {operations}.dead_letters ORDER BY source, position"
+        ),
         "totals": stream.rows(
             "SELECT source, MIN(first_offset) AS first_offset, MAX(last_offset) AS last_offset, SUM(`read`) AS `read`,"
             " SUM(written) AS written, SUM(duplicate) AS duplicate, SUM(dead_letter) AS dead_letter"
