@@ -27,7 +27,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         "--input events.ndjson --topic user-events --rate 1000 --loop --bootstrap_servers HOST:9092",
     )
     add = command.add_argument
-    add("--input", required=True, help="file of JSON records, local or gs://: user_events.json, .ndjson.gz, .parquet")
+    add("--input", required=True, help="file of JSON records, local or gs://: user_events.json, .ndjson.gz, .avro")
     add("--topic", required=True)
     add("--bootstrap_servers", help="HOST:PORT,… of Kafka; default with --local: the broker of this machine")
     add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")

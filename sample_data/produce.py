@@ -92,13 +92,15 @@ def produce_file(
 
 
 def records_of(storage: Storage, uri: str, loop: bool) -> Iterator[bytes]:
-    """The records of a JSON, NDJSON or Parquet file as they stand, with `loop` again and again.
+    """The records of a JSON, NDJSON, Parquet, Avro or ORC file as they stand, with `loop` again and again.
 
     UsageError for a file that is not there, is CSV, is damaged or holds no record.
     """
     form = form_of(uri)
     if form is None or form.format in ("csv", "tsv"):
-        raise UsageError(f"--input {uri}: records come from .json, .ndjson, .jsonl or .parquet, plain, .gz or .zst")
+        raise UsageError(
+            f"--input {uri}: records come from .json, .ndjson, .jsonl, .parquet, .avro or .orc, plain, .gz or .zst"
+        )
     yield from _once(storage, uri)
     while loop:
         yield from _once(storage, uri)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from connectors.bigquery.append_stream import MAX_ROW_BYTES
-from connectors.files.parquet_rows import MAX_DECOMPRESSED_BYTES
+from connectors.files.avro_container import MAX_BLOCK_BYTES
+from connectors.files.avro_schema import MAX_TYPES
+from connectors.files.table_rows import MAX_DECOMPRESSED_BYTES
 from connectors.retry import SAME_ERROR_SECONDS
 from connectors.sources.files import EXPANSION_FROM, MAX_EXPANSION
 from contracts import patterns, refusal
@@ -20,6 +22,8 @@ from transforms.early_ratio import EARLY_FROM
 
 LIMITS = Path(__file__).parents[1] / "docs" / "limits.md"
 STATED = {
+    "Avro, one block": [MAX_BLOCK_BYTES >> 20],
+    "Avro, types of a schema": [MAX_TYPES],
     "attributes of a dead letter": [MIN_ATTRIBUTES_BYTES // 1000, MAX_DEAD_LETTER_BYTES // 1_000_000],
     "compressed file against its size": [MAX_EXPANSION, EXPANSION_FROM // 1_000_000],
     "contract, size": [odcs_document.MAX_VALUES],
@@ -28,7 +32,7 @@ STATED = {
     "derived text": [columns.MAX_DERIVED_BYTES],
     "header of a CSV file": [csv_rows.MAX_HEADER_BYTES >> 10, csv_rows.MAX_HEADER_COLUMNS],
     "message and field of a dead letter": [refusal.MAX_TEXT],
-    "Parquet, compressed as a whole (`.parquet.gz`)": [MAX_DECOMPRESSED_BYTES >> 30],
+    "Parquet, Avro or ORC, compressed as a whole (`.parquet.gz`)": [MAX_DECOMPRESSED_BYTES >> 30],
     "`pattern`, length": [patterns.MAX_PATTERN],
     "`pattern`, repetitions": [patterns.MAX_STATES],
     "`pattern`, value that it is looked for in": [patterns.MAX_MATCHED_BYTES],

@@ -30,6 +30,8 @@ FORMATS = {
     "ndjson": "ndjson",
     "jsonl": "jsonl",
     "parquet": "parquet",
+    "avro": "avro",
+    "orc": "orc",
 }
 COMPRESSIONS = {"gz": "gz", "gzip": "gz", "zst": "zst", "zstd": "zst"}
 EXTENSION = re.compile(
@@ -46,7 +48,7 @@ RULE = (
 
 
 class FileForm(NamedTuple):
-    """`format`: csv, tsv, json, ndjson, jsonl or parquet; `compression`: gz, zst or ''."""
+    """`format`: csv, tsv, json, ndjson, jsonl, parquet, avro or orc; `compression`: gz, zst or ''."""
 
     format: str
     compression: str
@@ -64,7 +66,7 @@ class InputFile:
 
     @property
     def format(self) -> str:
-        """csv, tsv, json, ndjson, jsonl or parquet."""
+        """csv, tsv, json, ndjson, jsonl, parquet, avro or orc."""
         return self._form.format
 
     @property

@@ -1,7 +1,7 @@
 """Read a file as blocks of records.
 
 A block is about BLOCK_BYTES of whole records with their positions: byte offsets in the decompressed file, or row
-numbers for Parquet, whose rows become canonical JSON.
+numbers for Parquet, Avro and ORC, whose rows become canonical JSON.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from connectors.files.compression import MAGIC_BYTES, Damaged, decompress, detec
 from connectors.files.csv_headers import csv_blocks, with_dialect
 from connectors.files.line_ends import text_lines
 from connectors.files.names import InputFile
-from connectors.files.parquet_rows import NotParquet, parquet_rows
 from connectors.files.storage import FileChanged, ReadFailed, Storage
+from connectors.files.table_rows import TABLE_FORMATS, UnreadableRows, table_rows
 from connectors.files.unreadable import Unreadable, damaged, only
 from contracts.decoding.csv_records import CsvRecords
 from contracts.decoding.decoder import Block, Format
@@ -115,7 +115,7 @@ def _origin(file: InputFile) -> str:
 def blocks_of(
     stream: BinaryIO, part: FileRange, table: Table | None, limit: int, max_bytes: int | None = None
 ) -> Iterator[Block]:
-    """Yield the blocks of a range of an open file; `stream` must be seekable. Only CSV and Parquet need the table.
+    """Yield the blocks of a range of an open file; `stream` must be seekable. Only CSV needs the table.
 
     `max_bytes` is how far a compressed file may expand. An error that the data causes in a reader becomes the refusal
     of the rest of the file; only errors of NOT_ABOUT_DATA are raised.
@@ -124,7 +124,7 @@ def blocks_of(
     try:
         for block in _read(stream, part, table, limit, max_bytes):
             yield block
-            position = _end_of(block, position, rows=part.file.format == "parquet")
+            position = _end_of(block, position, rows=part.file.format in TABLE_FORMATS)
     except NOT_ABOUT_DATA:
         raise
     except Exception as error:
@@ -143,8 +143,8 @@ def _end_of(block: Block, position: int, rows: bool) -> int:
 
 def _read(stream: BinaryIO, part: FileRange, table: Table | None, limit: int, max_bytes: int | None) -> Iterator[Block]:
     file = part.file
-    if file.format == "parquet":
-        yield from _parquet(file, stream, table, limit)
+    if file.format in TABLE_FORMATS:
+        yield from _rows(file, stream, table, limit)
     elif part.end is None:
         yield from _all(file, stream, table, limit, max_bytes)
     else:
@@ -209,16 +209,16 @@ def _blocks(file: InputFile, pieces: Iterable[bytes], splitter: Splitter, format
             yield Block(file.uri, format, split.records, positions, refusals=tuple(split.refusals))
 
 
-def _parquet(file: InputFile, stream: BinaryIO, table: Table | None, limit: int) -> Iterator[Block]:
+def _rows(file: InputFile, stream: BinaryIO, table: Table | None, limit: int) -> Iterator[Block]:
     try:
         compression = file.compression or detected(stream.read(MAGIC_BYTES))
         stream.seek(0)
-        for split in parquet_rows(stream, compression, table, limit):
+        for split in table_rows(stream, TABLE_FORMATS[file.format], compression, table, limit):
             positions = np.array(split.positions, dtype=np.int64)
             yield Block(
                 file.uri, Format.JSON, split.records, positions, refusals=tuple(split.refusals), fields=split.fields
             )
-    except NotParquet as error:
+    except UnreadableRows as error:
         yield only(file, damaged(file, stream, error.row, str(error)))
 
 

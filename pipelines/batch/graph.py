@@ -21,6 +21,7 @@ from apache_beam.pvalue import PBegin, PCollection
 
 from connectors.files.names import InputFile
 from connectors.files.storage import Storage
+from connectors.files.table_rows import TABLE_FORMATS
 from connectors.sinks.destination import Destination
 from connectors.sinks.load import LoadTables
 from connectors.sinks.parquet import WriteDeadLetters, WriteShards
@@ -39,9 +40,9 @@ __all__ = ["Batch", "buckets_for"]
 BUCKET_BYTES = 64 << 20
 ASSUMED_EXPANSION = 6
 """Assumed expansion of compressed input, to choose the number of buckets."""
-MAX_EXPANSION, MAX_PARQUET_EXPANSION = 100, 1000
+MAX_EXPANSION, MAX_ROW_EXPANSION = 100, 1000
 """The largest expansion of compressed input that is expected, to stop a run early for its dead letters. A row of
-Parquet becomes JSON with the names of its columns."""
+Parquet, Avro or ORC becomes JSON with the names of its columns."""
 MAX_BUCKETS = 4096
 
 
@@ -52,7 +53,7 @@ def buckets_for(files: Iterable[InputFile]) -> int:
 
 
 def _is_compressed(file: InputFile) -> bool:
-    return bool(file.compression or file.content_encoding) or file.format == "parquet"
+    return bool(file.compression or file.content_encoding) or file.format in TABLE_FORMATS
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,6 @@ class Batch:
         """Return an upper bound of the bytes of records of each table; it is exact for plain files."""
         expected: Counter[str] = Counter()
         for file in self.inputs:
-            expansion = MAX_PARQUET_EXPANSION if file.format == "parquet" else MAX_EXPANSION
+            expansion = MAX_ROW_EXPANSION if file.format in TABLE_FORMATS else MAX_EXPANSION
             expected[file.table] += file.size * (expansion if _is_compressed(file) else 1)
         return dict(expected)

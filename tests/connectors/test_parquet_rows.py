@@ -8,7 +8,7 @@ import json
 import pickle
 import resource
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,39 +17,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.files import parquet_rows
+from connectors.files import table_rows
 from connectors.files.arrow_values import json_sizes, json_values
 from connectors.files.csv_headers import file_columns
 from connectors.sources.files import FileRange, InputFile, blocks_of
-from contracts.decoding.decoder import Block, Decoder
+from contracts.decoding.decoder import Decoder
 from contracts.refusal import Refusal
 from contracts.table import Column, Kind, Table, UnknownFields
+from tests.connectors.table_files import LIMIT, TODAY, blocks, fates, table
 
-TODAY = date(2024, 6, 15)
-LIMIT = 10_000_000
 HUGE = 2**62
-
-
-def table(*columns: Column, unknown: UnknownFields = UnknownFields.IGNORE) -> Table:
-    return Table("t", (Column("id", Kind.STRING, required=True), *columns), ("id",), unknown_fields=unknown)
 
 
 def stored(name: str = "t.parquet", /, **columns: Any) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
     return gzip.compress(sink.getvalue()) if name.endswith(".gz") else sink.getvalue()
-
-
-def blocks(data: bytes, of: Table, name: str = "t.parquet", limit: int = LIMIT) -> list[Block]:
-    return list(blocks_of(io.BytesIO(data), FileRange(InputFile("t", name, len(data), 0)), of, limit))
-
-
-def fates(data: bytes, of: Table, limit: int = LIMIT) -> tuple[list[dict[str, Any]], list[Refusal]]:
-    """The rows by column name and the refusals, both in order; each row of the file is one of them."""
-    decoder = Decoder(of, lambda: TODAY)
-    found = [decoder.decode(block) for block in blocks(data, of, limit=limit)]
-    rows = [row for part in found for row in part.rows.iter_rows(named=True)]
-    return rows, sorted((each for part in found for each in part.refusals), key=lambda each: each.position)
 
 
 def invalid(kind: pa.DataType) -> Any:
@@ -269,7 +252,7 @@ def test_what_is_compressed_as_a_whole_is_read_from_a_temporary_file() -> None:
 
 
 def test_a_compressed_file_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_rows, "MAX_DECOMPRESSED_BYTES", 1000)
+    monkeypatch.setattr(table_rows, "MAX_DECOMPRESSED_BYTES", 1000)
     (block,) = blocks(stored("t.parquet.gz", id=[str(number) for number in range(5000)]), table(), "t.parquet.gz")
     assert "more than 1000 bytes" in block.refusals[0].message
 
@@ -301,14 +284,14 @@ def test_rows_before_a_damaged_row_group_are_read(tmp_path: Path) -> None:
 
 
 def test_an_exception_that_nobody_foresaw_costs_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = parquet_rows.canonical_json
+    plain = table_rows.canonical_json
 
     def poisoned(record: dict[str, object]) -> bytes:
         if record["id"] == "1500":
             raise RecursionError("no room")
         return plain(record)
 
-    monkeypatch.setattr(parquet_rows, "canonical_json", poisoned)
+    monkeypatch.setattr(table_rows, "canonical_json", poisoned)
     rows, refusals = fates(stored(id=[str(number) for number in range(3000)]), table())
     assert [row["id"] for row in rows] == [str(number) for number in range(3000) if number != 1500]
     assert [(each.position, each.code.value) for each in refusals] == [(1500, "unprocessable")]

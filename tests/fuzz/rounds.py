@@ -20,15 +20,16 @@ from contracts.decoding.records import Splitter
 from tests.fuzz.cases import Row, clean_rows, csv_text, json_text, tables
 from tests.fuzz.checks import Checker, Finding
 from tests.fuzz.mutation import huge_record, mutated, pieces
-from tests.fuzz.parquet_files import parquet_file
+from tests.fuzz.table_files import avro_file, orc_file, parquet_file
 from transforms.run_state import RunState
 
 __all__ = ["Round"]
 
 ROWS = 1_200
 LIMITS = (10_000_000, 10_000_000, 10_000_000, 300)
-SHAPES = ("lines", "lines", "array", "csv", "csv", "kafka", "kafka", "parquet", "damaged", "compressed", "huge")
+SHAPES = ("lines", "lines", "array", "csv", "csv", "kafka", "kafka", "table_file", "damaged", "compressed", "huge")
 HUGE_BYTES = 9_000_000
+TABLE_FILES = {"parquet": parquet_file, "avro": avro_file, "orc": orc_file}
 
 
 class Header(NamedTuple):
@@ -139,20 +140,26 @@ class Round:
         if given:
             raise Finding(f"offsets {list(given)[:5]} are in no block")
 
-    def _parquet(self) -> None:
-        self.data = parquet_file(self._rows(), self.table.name, self.chance)
-        decoded = self._decode(self._blocks("parquet"))
+    def _rows_of(self, rows: list[Row]) -> tuple[str, bytes]:
+        """The name and the bytes of a file with a schema."""
+        name = str(self.chance.choice(list(TABLE_FILES), p=[0.5, 0.25, 0.25]))
+        return name, TABLE_FILES[name](rows, self.table.name, self.chance)
+
+    def _table_file(self) -> None:
+        name, self.data = self._rows_of(self._rows())
+        decoded = self._decode(self._blocks(name))
         whole = self._decoded_files
         if decoded != ROWS and not whole:
             raise Finding(f"{decoded} rows of {ROWS}")
 
     def _damaged(self) -> None:
-        data = bytearray(parquet_file(self._rows()[:200], self.table.name, self.chance))
+        name, stored = self._rows_of(self._rows()[:200])
+        data = bytearray(stored)
         places = self.chance.integers(0, len(data), int(self.chance.integers(1, 20)))
         for at, bit in zip(places.tolist(), self.chance.integers(0, 256, len(places)).tolist(), strict=True):
             data[at] = bit
         self.data = bytes(data)
-        self._decode(self._blocks("parquet"))
+        self._decode(self._blocks(name))
 
     def _blocks(self, name: str) -> list[Block]:
         file = InputFile(self.table.name, f"gs://b/t.{name}", len(self.data), 0)

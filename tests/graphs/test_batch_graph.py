@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.pvalue import PCollection
+from pyarrow import orc
 
 from contracts.table import Column, Identity, Kind, Table, WriteDisposition
 from tests.graphs.batches import batch_over, run_batch
@@ -42,16 +44,23 @@ def test_files_of_every_format_come_into_one_table(folder: Path) -> None:
     (folder / "items_3.json.gz").write_bytes(gzip.compress(b'[{"id": "c", "v": "array"}]'))
     pq.write_table(pa.table({"id": ["d"], "v": ["parquet"]}), folder / "items_4.parquet")
     (folder / "items_5.csv").write_text("id,v\n")
+    fields = [{"name": name, "type": "string"} for name in ("id", "v")]
+    schema = {"type": "record", "name": "item", "fields": fields}
+    with (folder / "items_6.avro").open("wb") as file:
+        fastavro.writer(file, schema, [{"id": "e", "v": "avro"}], "deflate")
+    orc.write_table(pa.table({"id": ["f"], "v": ["orc"]}), folder / "items_7.orc")
     loaded = run_batch(batch_over(folder, TABLES))
     assert sorted((row["id"], row["v"]) for row in loaded.rows["items"]) == [
         ("a", "csv"),
         ("b", "ndjson"),
         ("c", "array"),
         ("d", "parquet"),
+        ("e", "avro"),
+        ("f", "orc"),
     ]
     assert {row["_run_id"] for row in loaded.rows["items"]} == {"run"}
-    assert len(loaded.balance.counts["items"]) == 5, "a file without a record has a line, too"
-    assert (loaded.balance.state, loaded.doors("items")) == (None, (4, 4, 0, 0))
+    assert len(loaded.balance.counts["items"]) == 7, "a file without a record has a line, too"
+    assert (loaded.balance.state, loaded.doors("items")) == (None, (6, 6, 0, 0))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file as canonical JSON lines, so that one decoder validates all formats.
+"""Rows of a Parquet, Avro or ORC file as canonical JSON lines, so that one decoder validates all formats.
 
 Only the columns that the contract reads are read, or all if it keeps or refuses unknown fields. Decimals become text,
 dates and timestamps ISO 8601, in UTC with `Z` if their type has a zone. Bytes of a BYTES column become base64. Other
@@ -10,57 +10,72 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from connectors.files.arrow_values import Base64, json_sizes, json_values
+from connectors.files.avro_batches import avro_batches
+from connectors.files.avro_container import MAGIC as AVRO
+from connectors.files.columns_read import Batch
 from connectors.files.compression import Damaged, decompress
-from connectors.files.parquet_footer import DELTA, DELTA_TEXT, column_chunks
+from connectors.files.orc_batches import orc_batches
+from connectors.files.parquet_batches import parquet_batches
 from contracts.bisect import DATA_ERRORS, bisect
 from contracts.decoding.derived_columns import first_line
-from contracts.decoding.field_names import match_names
-from contracts.decoding.records import Fields, Split
+from contracts.decoding.records import Split
 from contracts.refusal import ErrorCode, Refusal
-from contracts.table import Column, Kind, Table, UnknownFields
+from contracts.table import Column, Kind, Table
 
-__all__ = ["MAX_DECOMPRESSED_BYTES", "NotParquet", "parquet_rows"]
+__all__ = ["MAX_DECOMPRESSED_BYTES", "TABLE_FORMATS", "UnreadableRows", "table_rows"]
 
-BATCH_ROWS, BLOCK_ROWS, BLOCK_BYTES = 1_024, 16_384, 1 << 20
+BLOCK_ROWS, BLOCK_BYTES = 16_384, 1 << 20
 PIECE_BYTES = 4 << 20
 """Rows are converted in pieces of about this size: a file may store a text once and refer to it in every row."""
 MAX_DECOMPRESSED_BYTES = 4 << 30
-"""The most bytes of a Parquet file in a compressed file: it needs a temporary file, since its footer is at the end."""
-MAGIC = b"PAR1"
-BYTE_ARRAY = "BYTE_ARRAY"
-MAX_DEPTH = 100
-FEW_ROWS = 64
-"""Rows of a batch whose texts Arrow decodes itself: a few stored bytes may become a long text."""
+"""The most bytes of such a file in a compressed file: it needs a temporary file, since footers are at the end."""
 
 
-class NotParquet(Exception):
-    """The file is not Parquet, or is damaged from row number `row` on (from 0)."""
+class TableFormat(NamedTuple):
+    """A format of files with a schema. `magic`: their first bytes; `batches`: how the rows of an open one are read."""
+
+    name: str
+    magic: bytes
+    batches: Callable[[Any, Table | None], Iterator[Batch]]
+
+
+TABLE_FORMATS = {
+    "parquet": TableFormat("Parquet", b"PAR1", parquet_batches),
+    "avro": TableFormat("Avro", AVRO, avro_batches),
+    "orc": TableFormat("ORC", b"ORC", orc_batches),
+}
+"""By the name that `InputFile.format` has for them."""
+
+
+class UnreadableRows(Exception):
+    """The file is not of its format, or is damaged from row number `row` on (from 0)."""
 
     def __init__(self, why: str, row: int) -> None:
         super().__init__(why)
         self.row = row
 
 
-def parquet_rows(stream: BinaryIO, compression: str, table: Table | None, limit: int) -> Iterator[Split]:
+def table_rows(
+    stream: BinaryIO, format: TableFormat, compression: str, table: Table | None, limit: int
+) -> Iterator[Split]:
     """Yield the rows in order, some MB at a time, each as a line of JSON without newline; positions are row numbers.
 
     A row of more than `limit` bytes, or one that cannot be converted, becomes a refusal. `table` None reads all
-    columns. Raises NotParquet if the file cannot be read any further, and any error of reading `stream`.
+    columns. Raises UnreadableRows if the file cannot be read any further, and any error of reading `stream`.
     """
     held, size = Split(), 0
     try:
-        for split in _splits(stream, compression, table, limit):
+        for split in _splits(stream, format, compression, table, limit):
             held.records += split.records
             held.positions += split.positions
             held.refusals += split.refusals
@@ -69,7 +84,7 @@ def parquet_rows(stream: BinaryIO, compression: str, table: Table | None, limit:
             if size >= BLOCK_BYTES or len(held.records) + len(held.refusals) >= BLOCK_ROWS:
                 yield held
                 held, size = Split(), 0
-    except NotParquet:
+    except UnreadableRows:
         if held.records or held.refusals:
             yield held
         raise
@@ -77,13 +92,15 @@ def parquet_rows(stream: BinaryIO, compression: str, table: Table | None, limit:
         yield held
 
 
-def _splits(stream: BinaryIO, compression: str, table: Table | None, limit: int) -> Iterator[Split]:
+def _splits(
+    stream: BinaryIO, format: TableFormat, compression: str, table: Table | None, limit: int
+) -> Iterator[Split]:
     source, row = _Source(stream), 0
     with ExitStack() as stack:
         encoded = base64_fields(table.read_columns) if table else {}
         try:
-            file: Any = stack.enter_context(_decompressed(source, compression)) if compression else source
-            for batch, fields in _batches(file, table):
+            file: Any = stack.enter_context(_decompressed(source, format, compression)) if compression else source
+            for batch, fields in format.batches(file, table):
                 for piece, sizes in _pieces(batch):
                     split = _split(piece, sizes, row, limit, encoded)
                     split.fields = None if row else fields
@@ -92,7 +109,7 @@ def _splits(stream: BinaryIO, compression: str, table: Table | None, limit: int)
         except DATA_ERRORS as error:
             if source.error is not None:
                 raise source.error from None
-            raise NotParquet(first_line(error) or type(error).__name__, row) from None
+            raise UnreadableRows(first_line(error) or type(error).__name__, row) from None
 
 
 class _Source:
@@ -125,16 +142,16 @@ class _Source:
             raise
 
 
-def _decompressed(source: _Source, compression: str) -> IO[bytes]:
-    """Return the decompressed file as a temporary file. Raises Damaged if it is not Parquet or too large."""
+def _decompressed(source: _Source, format: TableFormat, compression: str) -> IO[bytes]:
+    """Return the decompressed file as a temporary file. Raises Damaged if it is of another format or too large."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         size, head = 0, b""
         for piece in decompress(source, compression):  # type: ignore[arg-type]  # it has read and seek, which is enough
-            head = (head + piece[: len(MAGIC)])[: len(MAGIC)]
+            head = (head + piece[: len(format.magic)])[: len(format.magic)]
             size += len(piece)
-            if not MAGIC.startswith(head):
-                raise Damaged("the decompressed data is not Parquet")
+            if not format.magic.startswith(head):
+                raise Damaged(f"the decompressed data is not {format.name}")
             if size > MAX_DECOMPRESSED_BYTES:
                 raise Damaged(f"it decompresses to more than {MAX_DECOMPRESSED_BYTES} bytes")
             file.write(piece)
@@ -143,95 +160,6 @@ def _decompressed(source: _Source, compression: str) -> IO[bytes]:
         file.close()
         raise
     return file
-
-
-def _batches(source: Any, table: Table | None) -> Iterator[tuple[pa.RecordBatch, Fields]]:
-    """Yield batches of the columns that `table` reads, under its names, each with all fields of the file."""
-    file = pq.ParquetFile(source)
-    metadata = file.metadata
-    fields = {field.name: _fields(field.type) for field in file.schema_arrow}
-    names = _names(file.schema_arrow.names, table)
-    tops = _tops(file)
-    leaves = [file.schema.column(number) for number, top in enumerate(tops) if top in names]
-    numbers = [number for number, top in enumerate(tops) if top in names]
-    paths = [leaf.path for leaf in leaves]
-    chunks = [[group[number] for number in numbers] for group in column_chunks(source)]
-    encodings = [frozenset().union(*(chunk.encodings for chunk in column)) for column in zip(*chunks, strict=True)]
-    # Texts stay dictionary-encoded until a piece of rows is converted, so that each is stored once. Arrow cannot do
-    # that for texts that are stored as differences.
-    texts = [
-        leaf.path
-        for leaf, encoded in zip(leaves, encodings, strict=False)
-        if leaf.physical_type == BYTE_ARRAY and not encoded & DELTA
-    ]
-    most = FEW_ROWS if any(DELTA_TEXT in encoded for encoded in encodings) else BATCH_ROWS
-    called = {file.schema_arrow.names[number]: name for number, name in names.items()}
-    file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, coerce_int96_timestamp_unit="us")
-    total = 0
-    for group, columns in zip(range(metadata.num_row_groups), chunks, strict=True):
-        stated, given = int(metadata.row_group(group).num_rows), 0
-        size = sum(chunk.bytes for chunk in columns) // max(stated, 1)
-        rows = max(1, min(most, PIECE_BYTES // max(size, 1)))
-        for batch in file.iter_batches(rows, row_groups=[group], columns=paths):
-            read = {called[name]: batch.column(at) for at, name in enumerate(batch.schema.names) if name in called}
-            yield pa.RecordBatch.from_arrays(list(read.values()), names=list(read)), fields
-            given += batch.num_rows
-        if given != stated:
-            raise ValueError(f"row group {group} has {given} rows, its metadata says {stated}")
-        total += given
-    if total != metadata.num_rows:
-        raise ValueError(f"it has {total} rows, its metadata says {metadata.num_rows}")
-
-
-def _fields(kind: Any, depth: int = 1) -> Fields | None:
-    """Return the fields of a type (of a list those of its elements), to a depth that no contract reaches."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return _fields(kind.storage_type, depth)
-    if depth > MAX_DEPTH or not pa.types.is_nested(kind):
-        return None
-    if pa.types.is_struct(kind):
-        return {field.name: _fields(field.type, depth + 1) for field in kind}
-    if pa.types.is_map(kind):
-        return {"key": _fields(kind.key_type, depth + 1), "value": _fields(kind.item_type, depth + 1)}
-    return _fields(kind.value_type, depth + 1) if hasattr(kind, "value_type") else None
-
-
-def _tops(file: pq.ParquetFile) -> list[int]:
-    """Return for each leaf of the schema the number of its column. Raises ValueError for an unknown type."""
-
-    def leaves(kind: Any) -> int:
-        if isinstance(kind, pa.BaseExtensionType):
-            return leaves(kind.storage_type)
-        inner: list[int] = [leaves(kind.field(at).type) for at in range(kind.num_fields)]
-        return sum(inner) or 1
-
-    tops = [number for number, field in enumerate(file.schema_arrow) for _ in range(leaves(field.type))]
-    if len(tops) != len(file.schema):
-        raise ValueError("it has a column of an unknown type")
-    return tops
-
-
-def _names(columns: list[str], table: Table | None) -> dict[int, str]:
-    """Return the names in the contract of the columns of a file, by number; columns that are not read are left out.
-
-    As in BigQuery, case and outer blanks are ignored. Raises ValueError if two columns have the same name then, or if
-    no column is read.
-    """
-    if table is None:
-        names = dict(enumerate(columns))
-    else:
-        steps = {column.path[0] for column in table.read_columns}
-        every = table.unknown_fields is not UnknownFields.IGNORE
-        called = [
-            field or (name if every else None) for name, field in zip(columns, match_names(columns, steps), strict=True)
-        ]
-        names = {number: name for number, name in enumerate(called) if name is not None}
-        if not steps.intersection(names.values()):
-            raise ValueError("it names no column of the contract")
-    stated = list(names.values())
-    if twice := sorted({name for name in stated if stated.count(name) > 1}):
-        raise ValueError(f"it has several columns {', '.join(twice[:5])}")
-    return names
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64]]]:
