@@ -15,7 +15,7 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py local up                         # keep the local cloud running; also: down, status, topic
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or a conflict, 3 the ledger does not balance, 4 too many dead letters,
-5 a service does not answer (try again).
+5 a service does not answer (try again), 6 all is loaded and a quality rule is broken.
 `launcher.py COMMAND --help` lists a command's options. `--version` prints the versions. `--debug` prints the traceback
 of an error that is otherwise one line.
 """

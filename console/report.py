@@ -114,6 +114,7 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
                 f"no file of {name} has the column {', '.join(missing['columns'])}; the files have"
                 f" {', '.join(missing['names'])}: name the field as the column's source in the contract"
             )
+        lines += _quality(name, counts.get("quality", []))
         if counts["duplicate"] * 2 > counts["read"]:
             lines.append(
                 f"more than half of the records of {name} are duplicates: is its key right,"
@@ -124,6 +125,20 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         names = ", ".join(file["uri"].rsplit("/", 1)[-1] for file in passed_over["files"][:SHOWN_FILES])
         more = ", …" if count > SHOWN_FILES else ""
         lines.append(f"not read, for they belong to no table: {count:,} {_files(count)} ({names}{more})")
+    return lines
+
+
+def _quality(table: str, rules: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return how many rules of a table are kept, and what is wrong with each of the others."""
+    if not rules:
+        return []
+    others = [rule for rule in rules if rule["outcome"] != "kept"]
+    lines = [f"quality of {table}: {len(rules) - len(others)} of {len(rules)} rules are kept"]
+    for rule in others:
+        if rule["value"] is None:
+            lines.append(f"  {rule['rule']} cannot be checked: {rule['why']}")
+        else:
+            lines.append(f"  {rule['severity']}: {rule['rule']} is {rule['value']:.15g}, {rule['expected']}")
     return lines
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from contracts.date_format import DateFormat
 from contracts.number_format import NumberFormat
+from contracts.quality import Rule
 
 __all__ = [
     "Column",
@@ -210,6 +211,8 @@ class Table:
     """In JSON files: where the array of records is in a document; empty if the document is the array, or a line."""
     notes: tuple[str, ...] = ()
     """What the contract states and a run neither does nor checks, one sentence each."""
+    rules: tuple[Rule, ...] = ()
+    """What is checked after a load: quality rules and relationships."""
     files: tuple[str, ...] = ()
     """Globs of the files of the table below the input; empty for files with the name of the table."""
 

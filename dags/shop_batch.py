@@ -9,8 +9,8 @@
 5. `ledger`, `row_counts` and `freshness` check that the warehouse agrees with the summary.
 
 The log of `batch` has the launcher's exit code and message: 1 failed, 2 wrong usage or a conflict with another run,
-3 the ledger does not balance, 4 too many dead letters, 5 a service does not answer. Codes 2, 3 and 4 are final; 1 and 5
-are retried.
+3 the ledger does not balance, 4 too many dead letters, 5 a service does not answer, 6 a quality rule is broken. Codes
+2, 3, 4 and 6 are final; 1 and 5 are retried.
 
 A run may read folders below SHOP_INPUT_ROOTS only. It may set only options that name no place and no program; see
 shop_allowed.py.

@@ -20,6 +20,7 @@ FINAL = {
     2: "wrong usage, a refused configuration, or a conflict with another run",
     3: "the ledger does not balance",
     4: "too many dead letters",
+    6: "all is loaded, and a quality rule is broken or cannot be checked",
 }
 """Exit codes that no retry can change, and what they mean. 1 (failed) and 5 (a service does not answer) are retried."""
 

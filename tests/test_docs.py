@@ -98,7 +98,9 @@ def test_the_example_in_contracts_is_a_valid_contract() -> None:
     assert [column.name for column in table.derived_columns] == ["to_pay"]
 
 
-@pytest.mark.parametrize("document", ["values.md", "files.md", "tutorial/own-files.md", "tutorial/own-topic.md"])
+@pytest.mark.parametrize(
+    "document", ["values.md", "files.md", "quality.md", "tutorial/own-files.md", "tutorial/own-topic.md"]
+)
 def test_the_example_of_a_page_is_a_valid_contract(document: str) -> None:
     examples = blocks(document, "yaml")
     assert examples

@@ -38,6 +38,7 @@ otherwise one line.
 | 3 | the ledger does not balance |
 | 4 | too many dead letters |
 | 5 | a service does not answer; the same command may succeed later |
+| 6 | all is loaded, and a [quality rule](../quality.md) is broken or cannot be checked |
 """
 
 

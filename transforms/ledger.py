@@ -53,6 +53,8 @@ class State(enum.Enum):
     REFUSED = "refused"
     LEDGER_BROKEN = "ledger_broken"
     TOO_MANY_DEAD_LETTERS = "too_many_dead_letters"
+    QUALITY_BROKEN = "quality_broken"
+    """All is loaded, and a quality rule of a contract is broken or cannot be checked."""
 
 
 class Source(NamedTuple):

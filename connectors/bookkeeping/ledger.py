@@ -28,7 +28,9 @@ PASSED_OVER, MISSING_COLUMNS = "passed_over", "missing_columns"
 """Kinds of lines about the input: files that are not read; columns of a contract that no file has."""
 OFFSETS, LOST = "offsets", "lost"
 """Kinds of lines of a stream: the outcome of a range of offsets; a range that the broker removed unread."""
-KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, RUN, OFFSETS, LOST)
+QUALITY = "quality"
+"""Kind of lines about what was loaded: what became of a rule of the contract."""
+KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, QUALITY, RUN, OFFSETS, LOST)
 RECENT = timedelta(days=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = tuple(field.name for field in LEDGER.fields)

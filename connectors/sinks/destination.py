@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from connectors.bigquery.table_spec import TableSpec
 from connectors.bigquery.warehouse import Warehouse
@@ -14,7 +15,7 @@ from contracts.schemas import bigquery_schema, quote
 from contracts.table import Table
 from transforms.run import Run
 
-__all__ = ["Destination", "table_spec"]
+__all__ = ["Destination", "Placed", "table_spec"]
 
 
 def table_spec(table: Table, dataset: str) -> TableSpec:
@@ -32,6 +33,13 @@ def table_spec(table: Table, dataset: str) -> TableSpec:
     )
 
 
+class Placed(NamedTuple):
+    """A table of a contract and the dataset that it is in."""
+
+    table: Table
+    dataset: str
+
+
 @dataclass(frozen=True)
 class Destination:
     """The warehouse as the steps of one run see it: tables by name, and the dataset of each."""
@@ -40,6 +48,8 @@ class Destination:
     tables: Mapping[str, Table]
     datasets: Mapping[str, str]
     warehouse: Warehouse
+    related: Mapping[str, Placed] = field(default_factory=dict)
+    """The tables that relationships refer to, by name. The run need not write them."""
 
     @property
     def ledger(self) -> LedgerTable:

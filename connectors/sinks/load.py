@@ -29,6 +29,7 @@ from connectors.sinks.destination import Destination, table_spec
 from connectors.sinks.merge import merge_statement
 from connectors.sinks.parquet import run_folder
 from connectors.sinks.partition_ranges import MAX_PARTITIONS, conditions, partitions_query
+from connectors.sinks.quality import Partitions, recorded_rules
 from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
 from contracts.bookkeeping import DEAD_LETTERS
 from contracts.lineage import INGESTED_AT, SOURCE
@@ -69,7 +70,7 @@ class StagedTable(NamedTuple):
 class LoadedTable(NamedTuple):
     """One table's part of a run that is in the warehouse: its files and the jobs that loaded them.
 
-    `balanced` is False if the table does not hold what was staged.
+    `balanced` is False if the table does not hold what was staged. `partitions` are known if the table has rules.
     """
 
     table: str
@@ -77,6 +78,7 @@ class LoadedTable(NamedTuple):
     dead_letter_files: tuple[str, ...]
     jobs: tuple[str, ...]
     balanced: bool
+    partitions: Partitions = None
 
 
 @dataclass(eq=False)
@@ -224,7 +226,7 @@ class _Merge(beam.DoFn):
                 merge = self._merge(table, dataset, staging, sum(each.written for each in load.counts.values()))
                 jobs.append(str(merge.job_id))
                 affected = 0 if table.disposition is WriteDisposition.REPLACE else merge.num_dml_affected_rows or 0
-            written = self._written(dataset, table)
+            written, partitions = self._written(dataset, table)
             rows, staged = sum(written.values()), sum(counts.written for counts in load.counts.values())
             metrics = run.state.metrics
             metrics.count(RECORDS, rows, table.name, "written")
@@ -238,6 +240,7 @@ class _Merge(beam.DoFn):
             tuple(file.uri for file in load.dead_letter_files),
             tuple(jobs),
             balanced,
+            partitions,
         )
 
     def _merge(self, table: Table, dataset: str, staging: str, staged_rows: int) -> Any:
@@ -268,14 +271,22 @@ class _Merge(beam.DoFn):
                 queries.append(partitions_query(table, to.path(dataset, table.name), condition))
         return conditions(table, sorted({row["begin"] for sql in queries for row in warehouse.query(sql)}))
 
-    def _written(self, dataset: str, table: Table) -> dict[str, int]:
-        """Count the rows that the table holds from this run, by source: what the warehouse itself says was written."""
+    def _written(self, dataset: str, table: Table) -> tuple[dict[str, int], Partitions]:
+        """Count the rows that the table holds from this run, by source: what the warehouse itself says was written.
+
+        Also return the first and last value of the partition column in them, if the table has rules that use it.
+        """
+        spans = table.partition is not None and bool(table.rules)
+        column = quote(table.partition or "_")
+        span = f", CAST(MIN({column}) AS STRING) AS least, CAST(MAX({column}) AS STRING) AS greatest" if spans else ""
         rows = self._to.warehouse.query(
-            f"SELECT _source, COUNT(*) AS written FROM {self._to.path(dataset, table.name)}"
+            f"SELECT _source, COUNT(*) AS written{span} FROM {self._to.path(dataset, table.name)}"
             f" WHERE {' AND '.join(['_run_id = @run', *any_partition(table)])} GROUP BY _source",
             run=self._to.run.run_id,
         )
-        return {row[SOURCE]: row["written"] for row in rows}
+        ends = [(row["least"], row["greatest"]) for row in rows if spans and row["least"] is not None]
+        partitions = (min(least for least, _ in ends), max(greatest for _, greatest in ends)) if ends else None
+        return {row[SOURCE]: row["written"] for row in rows}, partitions
 
 
 class _Close(beam.DoFn):
@@ -293,7 +304,7 @@ class _Close(beam.DoFn):
         tables = sorted(element[1])
         names = [to.qualified(loaded.table) for loaded in tables]
         if not to.leases.held(names, run.token):
-            if not _is_done(to):
+            if not _is_done(to, State.DONE, State.QUALITY_BROKEN):
                 raise RunStopped(f"another attempt of run {run.run_id}, or another run, has taken its tables")
             yield run.run_id
             return
@@ -313,7 +324,9 @@ class _Close(beam.DoFn):
             why = f"the warehouse's count of touched rows differs from the rows it holds: {', '.join(unbalanced)}"
             to.ledger.record_end(run, State.LEDGER_BROKEN, {**detail, "why": why})
             raise RunStopped(why)
-        to.ledger.record_end(run, State.DONE, detail)
+        broken = recorded_rules(to, {loaded.table: loaded.partitions for loaded in tables})
+        end = {**detail, "why": f"quality rules are broken: {broken}"} if broken else detail
+        to.ledger.record_end(run, State.QUALITY_BROKEN if broken else State.DONE, end)
         to.leases.release(names, run.token, finished=True)
         yield run.run_id
 
@@ -334,9 +347,10 @@ def _take_leases(to: Destination, tables: Sequence[str]) -> None:
         _stop(to, f"table {holder.table} is being written by run {holder.run_id}")
 
 
-def _is_done(to: Destination) -> bool:
-    """Whether the ledger says that the run has done all."""
-    return any(line["state"] == State.DONE.value for line in to.ledger.lines(to.run.run_id, RUN))
+def _is_done(to: Destination, *states: State) -> bool:
+    """Whether the ledger says that the run has done all: ended in one of `states`, or DONE if none is given."""
+    ends = [state.value for state in states or (State.DONE,)]
+    return any(line["state"] in ends for line in to.ledger.lines(to.run.run_id, RUN))
 
 
 def _stop(to: Destination, why: str) -> NoReturn:

@@ -1,8 +1,8 @@
 """One property of a contract as a Column.
 
 Every key of a property is in one of three lists: it is supported (here), it informs people and is accepted
-unread, or it is refused, because it could change which rows are clean. What is about rows and is not checked by a
-run (quality, relationships, properties of other tools) becomes a note, which a run prints.
+unread, or it is refused, because it could change which rows are clean. Properties of other tools become a note, which
+a run prints. quality.py and relationships.py read what is checked after a load.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from open_data_contract_standard.model import CustomProperty, DataQuality, SchemaProperty
+from open_data_contract_standard.model import CustomProperty, SchemaProperty
 
 from contracts.odcs.document import Place, check_keys, nearest
 from contracts.odcs.file_options import path_of
@@ -21,16 +21,7 @@ from contracts.odcs.options import LOGICAL, kind_of, named_kind, with_enum, with
 from contracts.odcs.problems import Problems
 from contracts.table import Column, Kind
 
-__all__ = [
-    "INFORMATIONAL",
-    "check_name",
-    "check_quality",
-    "check_relationships",
-    "column_of",
-    "columns_of",
-    "custom_properties",
-    "describe",
-]
+__all__ = ["INFORMATIONAL", "check_name", "column_of", "columns_of", "custom_properties", "describe"]
 
 INFORMATIONAL = (
     *("id", "businessName", "deprecated", "synonyms", "authoritativeDefinitions", "tags", "examples"),
@@ -45,14 +36,6 @@ TABLE_COLUMN = (
 ITEM = ("name", "description", "required", "customProperties")
 """What an array's items can have besides VALUE."""
 
-QUALITY_TEXT = (
-    *("id", "type", "name", "description", "dimension", "method", "severity", "businessImpact", "unit"),
-    *("schedule", "scheduler", "tags", "customProperties", "authoritativeDefinitions"),
-)
-QUALITY_RULE = (
-    *("metric", "rule", "arguments", "query", "engine", "implementation", "mustBe", "mustNotBe", "mustBeGreaterThan"),
-    *("mustBeGreaterOrEqualTo", "mustBeLessThan", "mustBeLessOrEqualTo", "mustBeBetween", "mustNotBeBetween"),
-)
 DERIVED_BARS = ("unique", "primaryKey", "properties", "items", "customProperties")
 """What a derived column cannot have: it tells no records apart, is a single value and is read from nowhere."""
 
@@ -103,8 +86,6 @@ def column_of(place: Place, raw: Mapping[str, Any], depth: int = 1) -> Column:
         check_name(place, "physicalName" if raw.get("physicalName") else "name", name)
     with problems.collecting():
         column = _value(place, raw, name, depth)
-    with problems.collecting():
-        check_relationships(place, raw)
     with problems.collecting():
         description = describe(place, raw)
     with problems.collecting():
@@ -171,35 +152,8 @@ def custom_properties(place: Place, raw: Mapping[str, Any], known: Collection[st
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_quality(place: Place, raw: Mapping[str, Any]) -> None:
-    """Check the keys of quality rules, and note those that a run does not check. Text is for people."""
-    for rule in raw.get("quality") or ():
-        kind = rule.get("type") or "library"
-        keys = QUALITY_TEXT if kind == "text" else (*QUALITY_TEXT, *QUALITY_RULE)
-        check_keys(place, rule, DataQuality, keys, "quality")
-        if kind == "text":
-            continue
-        if kind == "library" and not (rule.get("metric") or rule.get("rule")):
-            raise place.error("quality", "has a rule without metric")
-        if kind == "sql" and not rule.get("query"):
-            raise place.error("quality", "has a rule of type sql without query")
-        name = rule.get("metric") or rule.get("rule") or (rule.get("engine") if kind == "custom" else kind)
-        place.note("quality", f"{name} is not checked by a run")
-
-
-def check_relationships(place: Place, raw: Mapping[str, Any]) -> None:
-    """Check the keys of relationships, and note that a run does not look for the rows that they refer to."""
-    for each in raw.get("relationships") or ():
-        keys = ("id", "type", "from", "to", "customProperties")
-        check_keys(place, each, keys, keys, "relationships")
-        if not each.get("to"):
-            raise place.error("relationships", "has no 'to'")
-        place.note("relationships", f"to {each['to']} is not checked by a run")
-
-
 def _value(place: Place, raw: Mapping[str, Any], name: str, depth: int) -> Column:
     """The type and the rules of a property or of an array's items."""
-    check_quality(place, raw)
     if raw.get("semanticType") == "measure":
         raise place.error("semanticType", "measure is not supported: an aggregate has no value in a row")
     logical = raw.get("logicalType")

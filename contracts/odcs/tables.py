@@ -19,21 +19,15 @@ from typing import Any, TypeVar
 from open_data_contract_standard.model import SchemaObject
 
 from contracts.errors import UsageError
-from contracts.odcs.columns import (
-    INFORMATIONAL,
-    check_name,
-    check_quality,
-    check_relationships,
-    columns_of,
-    custom_properties,
-    describe,
-)
+from contracts.odcs.columns import INFORMATIONAL, check_name, columns_of, custom_properties, describe
 from contracts.odcs.document import Place, check_keys, read
 from contracts.odcs.expressions import check_expression
 from contracts.odcs.file_options import csv_dialect, file_globs, path_of
 from contracts.odcs.forms import TABLE_PROPERTIES
 from contracts.odcs.partitions import with_partition
 from contracts.odcs.problems import ContractError, Problems, with_lines
+from contracts.odcs.quality import named, rules_of
+from contracts.odcs.relationships import Names, orphan_rules
 from contracts.table import Column, Identity, Kind, Table, WriteDisposition
 
 __all__ = ["load", "shipped"]
@@ -63,19 +57,45 @@ def load(paths: Sequence[tuple[str, str]]) -> dict[str, Table]:
     """
     tables: dict[str, Table] = {}
     origin: dict[str, str] = {}
-    problems = Problems()
+    problems, names = Problems(), Names()
+    documents: list[tuple[str, str, Mapping[str, Any]]] = []
     for file, text in paths:
         read: list[Table] = []
         with problems.collecting():
-            read = _tables_of(file, text)
+            raw, read = _tables_of(file, text)
+            documents.append((file, text, raw))
+            for member, table in zip(raw["schema"], read, strict=True):
+                names.add(member, table)
         for table in read:
             twice = origin.get(table.name.casefold())
             if twice is not None:
                 raise UsageError(f"{file}: table {table.name} is in {twice} already; a table has one contract")
             tables[table.name] = table
             origin[table.name.casefold()] = file
+    for file, text, raw in documents:
+        with problems.collecting():
+            tables.update(_with_relationships(file, text, raw, tables, names))
     problems.check()
     return tables
+
+
+def _with_relationships(
+    file: str, text: str, raw: Mapping[str, Any], tables: Mapping[str, Table], names: Names
+) -> dict[str, Table]:
+    """Return the tables of a file with the rules of their relationships, which may lead to other files."""
+    complete: dict[str, Table] = {}
+    problems = Problems()
+    for member in raw["schema"]:
+        table = tables[str(member.get("physicalName") or member["name"])]
+        place = Place(file, str(member["name"]), notes=list(table.notes))
+        with problems.collecting():
+            rules = named((*table.rules, *orphan_rules(place, member, table, names)))
+            complete[table.name] = replace(table, rules=rules, notes=tuple(place.notes))
+    try:
+        problems.check()
+    except ContractError as error:
+        raise with_lines(error, text) from None
+    return complete
 
 
 def shipped() -> dict[str, Table]:
@@ -84,10 +104,10 @@ def shipped() -> dict[str, Table]:
     return load([(file.name, file.read_text(encoding="utf-8")) for file in files])
 
 
-def _tables_of(file: str, text: str) -> list[Table]:
+def _tables_of(file: str, text: str) -> tuple[Mapping[str, Any], list[Table]]:
     raw = read(file, text)
     try:
-        return _tables(file, raw)
+        return raw, _tables(file, raw)
     except ContractError as error:
         raise with_lines(error, text) from None
 
@@ -144,7 +164,7 @@ def _table(document: Place, raw: Mapping[str, Any]) -> Table:
         if problem:
             raise place.inside(column.name).error("transformLogic", problem)
     table = _checked_identity(place, _with_table_properties(place, raw, table))
-    return replace(table, notes=tuple(place.notes))
+    return replace(table, rules=rules_of(place, raw, table), notes=tuple(place.notes))
 
 
 def _check_table_head(place: Place, raw: Mapping[str, Any]) -> None:
@@ -156,8 +176,6 @@ def _check_table_head(place: Place, raw: Mapping[str, Any]) -> None:
     if raw.get("physicalType") is not None and raw["physicalType"].lower() not in PHYSICAL_TABLES:
         known = ", ".join(PHYSICAL_TABLES)
         raise place.error("physicalType", f"{raw['physicalType']} is not supported for a table; {known} are")
-    check_quality(place, raw)
-    check_relationships(place, raw)
     if not raw.get("properties"):
         raise place.error("properties", "is missing: a table needs columns")
 

@@ -16,7 +16,7 @@ from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.ledger import INPUT, PASSED_OVER, RUN, LedgerTable
 from connectors.files.names import RULE, InputFile, InputListing, belonging, escaped
 from connectors.files.storage import Storage, join, split_uri
-from connectors.sinks.destination import Destination, table_spec
+from connectors.sinks.destination import Destination, Placed, table_spec
 from contracts.errors import UsageError
 from contracts.table import Table
 from pipelines.batch.graph import Batch
@@ -77,12 +77,14 @@ def prepare_batch(settings: BatchSettings, log: Callable[[str], None]) -> Prepar
     for table in tables.values():
         for note in table.notes:
             log(f"{table.name}: {note}")
-    datasets = {name: datasets[name] for name in tables}
+    placed, datasets = datasets, {name: datasets[name] for name in tables}
     _ensure_tables(warehouse, tables, datasets, log)
     ends = ledger.lines(settings.run_id, RUN) if settings.run_id else []
     finished = bool(ends) and ends[0]["state"] == State.DONE.value
     run = _run(settings, ledger, listing, datasets, pinned, finished)
-    destination = Destination(run, tables, datasets, warehouse)
+    targets = {rule.target.table for table in tables.values() for rule in table.rules if rule.target}
+    related = {name: Placed(contracts[name], placed[name]) for name in targets}
+    destination = Destination(run, tables, datasets, warehouse, related)
     return PreparedBatch(Batch.between(tuple(listing.files), storage, destination), destination, finished)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, PASSED_OVER, RUN, STAGED
+from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, PASSED_OVER, QUALITY, RUN, STAGED
 from pipelines.batch.preflight import PreparedBatch
 from pipelines.runs.summary import Counts, EndOfRun, TableCounter, TableSummary
 from transforms.ledger import State
@@ -81,4 +82,7 @@ def _tables(prepared: PreparedBatch) -> dict[str, TableSummary[Counts]]:
         )
         counters.setdefault(line["table"], TableCounter(Counts)).add(line, counts)
     missing = {line["table"]: line["detail"] for line in ledger.lines(run_id, MISSING_COLUMNS)}
-    return {name: counter.summary(missing.get(name)) for name, counter in counters.items()}
+    rules: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for line in ledger.lines(run_id, QUALITY):
+        rules[line["table"]].append(line["detail"])
+    return {name: counter.summary(missing.get(name), rules[name]) for name, counter in counters.items()}

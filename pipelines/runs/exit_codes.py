@@ -13,4 +13,5 @@ EXIT_CODES = {
     State.REFUSED: 2,
     State.LEDGER_BROKEN: 3,
     State.TOO_MANY_DEAD_LETTERS: 4,
+    State.QUALITY_BROKEN: 6,
 }

@@ -47,6 +47,8 @@ class TableSummary(Generic[CountsT]):
     dead_letter_by_code: Mapping[str, int]
     missing_columns: Mapping[str, Any] | None = None
     """Columns that no file has, and the names that the files have instead; None if there are none."""
+    quality: tuple[Mapping[str, Any], ...] = ()
+    """What became of each quality rule."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the value of a table's name under `tables`."""
@@ -55,6 +57,7 @@ class TableSummary(Generic[CountsT]):
             "dead_letter_by_code": dict(self.dead_letter_by_code),
             "sources": {source: asdict(counts) for source, counts in self.sources.items()},
             **({"missing_columns": self.missing_columns} if self.missing_columns else {}),
+            **({"quality": list(self.quality)} if self.quality else {}),
         }
 
 
@@ -71,7 +74,9 @@ class TableCounter(Generic[CountsT]):
         self.by_source.setdefault(line["source"], []).append(counts)
         self.by_code.update(line["dead_letter_by_code"] or {})
 
-    def summary(self, missing_columns: Mapping[str, Any] | None = None) -> TableSummary[CountsT]:
+    def summary(
+        self, missing_columns: Mapping[str, Any] | None = None, quality: Iterable[Mapping[str, Any]] = ()
+    ) -> TableSummary[CountsT]:
         """Return the sums."""
         sources = {source: self.kind.total(counts) for source, counts in self.by_source.items()}
         return TableSummary(
@@ -79,6 +84,7 @@ class TableCounter(Generic[CountsT]):
             sources=sources,
             dead_letter_by_code=dict(sorted(self.by_code.items())),
             missing_columns=missing_columns,
+            quality=tuple(quality),
         )
 
 

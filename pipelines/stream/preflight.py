@@ -142,6 +142,8 @@ def prepare_stream(settings: StreamSettings, log: Callable[[str], None]) -> Prep
     known = Leases(warehouse, settings.operations_dataset).known([f"group:{settings.group}"])
     prepared = replace(prepared, group_is_known=bool(known))
     for name, table in prepared.tables.items():
+        if table.rules:
+            log(f"{table.name}: quality rules of its contract are checked by a batch, not by a stream")
         for note in table.notes:
             log(f"{name}: {note}")
         warehouse.ensure_dataset(prepared.datasets[name])
