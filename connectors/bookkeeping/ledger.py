@@ -19,7 +19,7 @@ from transforms.ledger import State
 from transforms.run import PIPELINE_VERSION, Run
 from transforms.tally import FileTally, Tally
 
-__all__ = ["CURRENT", "LedgerTable", "view_query"]
+__all__ = ["CURRENT", "LedgerTable", "newest_lines", "view_query"]
 
 CURRENT = "ledger_current"
 INPUT, STAGED, LOADED, RUN = "input", "staged", "loaded", "run"
@@ -34,6 +34,30 @@ KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, QUALITY, RUN, OFFS
 RECENT = timedelta(days=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = tuple(field.name for field in LEDGER.fields)
+
+
+def newest_lines(rows: Iterable[dict[str, Any]]) -> dict[tuple[str | None, ...], dict[str, Any]]:
+    """Return the last line about each thing, in the order of the first ones, JSON columns parsed.
+
+    `rows` are the lines of one run, oldest first. A line of a version before names no dataset: it belongs to the first
+    that a line about the same source names.
+    """
+    rows = list(rows)
+    datasets: dict[tuple[str | None, ...], str] = {}
+    for row in rows:
+        if row["dataset"]:
+            datasets.setdefault(_thing(row), row["dataset"])
+    newest = {}
+    for row in rows:
+        for name in ("dead_letter_by_code", "detail"):
+            if isinstance(row[name], str):
+                row[name] = json.loads(row[name])
+        newest[*_thing(row), row["dataset"] or datasets.get(_thing(row))] = row
+    return newest
+
+
+def _thing(row: Mapping[str, Any]) -> tuple[str | None, ...]:
+    return row["kind"], row["table"], row["source"]
 
 
 def view_query(project: str, dataset: str) -> str:
@@ -116,18 +140,18 @@ class LedgerTable:
         """Append the line about the end of the run."""
         self.record(run, RUN, [{"state": state.value, "detail": dict(detail)}])
 
-    def lines(self, run_id: str, kind: str) -> list[dict[str, Any]]:
-        """Return the newest lines of one kind of a run, JSON columns parsed."""
+    def lines(self, run_id: str, *kinds: str) -> list[dict[str, Any]]:
+        """Return the newest line about each thing of a batch's run, of these kinds, JSON columns parsed.
+
+        The answer is that of the view `ledger_current`, which reads the whole ledger; this reads the lines of the run.
+        """
         rows = self._warehouse.query(
-            f"SELECT * FROM {self._current} WHERE run_id = @run AND kind = @kind ORDER BY `table`, source",
+            f"SELECT * FROM {self._table} WHERE run_id = @run AND kind IN UNNEST(@kinds)"
+            " ORDER BY `table`, source, recorded_at",
             run=run_id,
-            kind=kind,
+            kinds=list(kinds),
         )
-        for row in rows:
-            for name in ("dead_letter_by_code", "detail"):
-                if isinstance(row[name], str):
-                    row[name] = json.loads(row[name])
-        return rows
+        return list(newest_lines(rows).values())
 
     def began(self, run: Run) -> datetime:
         """Return from when on a run may have lines: another start may have had its id before."""

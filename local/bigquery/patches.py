@@ -25,6 +25,7 @@ from google.cloud.bigquery_storage_v1 import types
 from local.bigquery import access as bigquery_access
 from local.bigquery import errors as bigquery_errors
 from local.bigquery import jobs as bigquery_jobs
+from local.bigquery import parsing as bigquery_parsing
 from local.bigquery import structs as bigquery_structs
 from local.bigquery.patching import patch
 from local.bigquery.transaction import transaction
@@ -37,6 +38,7 @@ OPEN_APPENDS = 512
 
 def apply(loop: asyncio.AbstractEventLoop, spatial: Path | None) -> None:
     """Apply all patches. `loop` is the event loop of the server, `spatial` the file of the spatial extension."""
+    bigquery_parsing.apply()
     bigquery_structs.apply()
     run_engine_work_on(loop)
     keep_no_snapshots()

@@ -67,7 +67,8 @@ def prepare_batch(settings: BatchSettings, log: Callable[[str], None]) -> Prepar
     ensure_operations(warehouse, settings.operations_dataset)
     ledger = LedgerTable(warehouse, settings.operations_dataset)
     datasets = settings.datasets(contracts)
-    pinned = ledger.lines(settings.run_id, INPUT) if settings.run_id else []
+    lines = ledger.lines(settings.run_id, INPUT, RUN) if settings.run_id else []
+    pinned = [line for line in lines if line["kind"] == INPUT]
     for line in pinned:
         if line["dataset"] not in (None, datasets.get(line["table"])):
             raise UsageError(f"--run_id: run {settings.run_id} has written dataset {line['dataset']}; give a new name")
@@ -79,8 +80,7 @@ def prepare_batch(settings: BatchSettings, log: Callable[[str], None]) -> Prepar
             log(f"{table.name}: {note}")
     placed, datasets = datasets, {name: datasets[name] for name in tables}
     _ensure_tables(warehouse, tables, datasets, log)
-    ends = ledger.lines(settings.run_id, RUN) if settings.run_id else []
-    finished = bool(ends) and ends[0]["state"] == State.DONE.value
+    finished = any(line["kind"] == RUN and line["state"] == State.DONE.value for line in lines)
     run = _run(settings, ledger, listing, datasets, pinned, finished)
     targets = {rule.target.table for table in tables.values() for rule in table.rules if rule.target}
     related = {name: Placed(contracts[name], placed[name]) for name in targets}

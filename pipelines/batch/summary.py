@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,34 +46,41 @@ def batch_summary(prepared: PreparedBatch, began: datetime, why: str | None, sec
     An attempt that has written no end to the ledger has failed; the end is written here.
     """
     ledger, run = prepared.destination.ledger, prepared.batch.run
-    end = next(iter(ledger.lines(run.run_id, RUN)), None)
+    lines = _by_kind(ledger.lines(run.run_id, RUN, PASSED_OVER, STAGED, LOADED, MISSING_COLUMNS, QUALITY))
+    end = next(iter(lines[RUN]), None)
     if end is None or (end["recorded_at"] < began and not prepared.finished):
         if prepared.batch.inputs and not why:
             why = "the job ended, and no step of it has closed the run"
         ledger.record_end(run, State.FAILED if why else State.DONE, {"why": why} if why else {})
         end = ledger.lines(run.run_id, RUN)[0]
     detail = end["detail"] or {}
-    passed_over = next((line["detail"] for line in ledger.lines(run.run_id, PASSED_OVER)), None)
+    passed_over = next((line["detail"] for line in lines[PASSED_OVER]), None)
     return BatchSummary(
         run_id=run.run_id,
         pipeline=run.pipeline,
         state=State(end["state"]),
         why=detail.get("why") or None,
         seconds=seconds,
-        tables=_tables(prepared),
+        tables=_tables(lines),
         passed_over=passed_over or NOTHING_PASSED_OVER,
         output={name: detail.get(name, []) for name in OUTPUT},
     )
 
 
-def _tables(prepared: PreparedBatch) -> dict[str, TableSummary[Counts]]:
-    """Return the counts of each table: those of its load, or of its staging if it has not been loaded."""
-    ledger, run_id = prepared.destination.ledger, prepared.batch.run.run_id
-    lines = ledger.lines(run_id, LOADED)
-    loaded = {line["table"] for line in lines}
-    lines += [line for line in ledger.lines(run_id, STAGED) if line["table"] not in loaded]
-    counters: dict[str, TableCounter[Counts]] = {}
+def _by_kind(lines: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the lines by their kind; a kind without lines has an empty list."""
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
+        kinds[line["kind"]].append(line)
+    return kinds
+
+
+def _tables(lines: dict[str, list[dict[str, Any]]]) -> dict[str, TableSummary[Counts]]:
+    """Return the counts of each table: those of its load, or of its staging if it has not been loaded."""
+    loaded = {line["table"] for line in lines[LOADED]}
+    staged = [line for line in lines[STAGED] if line["table"] not in loaded]
+    counters: dict[str, TableCounter[Counts]] = {}
+    for line in lines[LOADED] + staged:
         counts = Counts(
             read=line["read"] or 0,
             written=line["written"] or 0,
@@ -81,8 +88,8 @@ def _tables(prepared: PreparedBatch) -> dict[str, TableSummary[Counts]]:
             dead_letter=line["dead_letter"] or 0,
         )
         counters.setdefault(line["table"], TableCounter(Counts)).add(line, counts)
-    missing = {line["table"]: line["detail"] for line in ledger.lines(run_id, MISSING_COLUMNS)}
+    missing = {line["table"]: line["detail"] for line in lines[MISSING_COLUMNS]}
     rules: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for line in ledger.lines(run_id, QUALITY):
+    for line in lines[QUALITY]:
         rules[line["table"]].append(line["detail"])
     return {name: counter.summary(missing.get(name), rules[name]) for name, counter in counters.items()}

@@ -187,8 +187,7 @@ def test_a_batch_beside_a_stream(ledger: Ledger) -> None:
         ("gs://lake/a", 6, 6),
         ("gs://lake/b", 6, 6),
     ]
-    found = sorted(table.lines("stream", OFFSETS), key=lambda one: one["first_offset"])
-    assert [(one["first_offset"], one["last_offset"], one["read"]) for one in found] == [(0, 4, 5), (5, 7, 3)]
+    assert [row[3:] for row in ledger.current()] == [(8, 11, None), (0, 4, 5), (5, 7, 3)]
     run = ledger.run("stream")
     since = table.began(run)
     (total,) = table.sums(run, {"t": "d"}, since)
@@ -215,6 +214,26 @@ def test_a_line_keeps_the_offsets_that_no_later_line_covers(ledger: Ledger) -> N
         (50, 11, 11, 0, 0, False, {}),
         (61, 139, 106, 20, 13, True, None),
     ]
+
+
+def test_the_lines_of_a_batch_are_those_that_the_view_shows(ledger: Ledger) -> None:
+    """Also where an earlier attempt was of a version that named no dataset."""
+    random, kinds = Random(7), ("input", "staged", LOADED, "run")
+    lines = []
+    for number in range(80):
+        kind = random.choice(kinds)
+        about = {"table": None, "source": None} if kind == "run" else {"source": random.choice(("gs://a", "gs://b"))}
+        new = line(random.choice("rs"), 0, 0, number, kind=kind, read=number, state="failed", dataset="d", **about)
+        lines.append(new | dict.fromkeys(("first_offset", "last_offset")) | ({"dataset": None} if number < 20 else {}))
+    ledger.append(*random.sample(lines, len(lines)))
+    of_run = LedgerTable(ledger.warehouse, ledger.dataset).lines("r", *kinds)
+    shown = ledger.warehouse.query(f"SELECT * FROM `{ledger.dataset}`.ledger_current WHERE run_id = 'r'")
+    assert {(one["kind"], one["source"], one["read"]) for one in of_run} == {
+        (one["kind"], one["source"], one["read"]) for one in shown
+    }
+    assert len(of_run) == len(shown) == 7
+    assert all(one["dead_letter_by_code"] == {} for one in of_run)
+    assert {one["kind"] for one in LedgerTable(ledger.warehouse, ledger.dataset).lines("r", "run")} == {"run"}
 
 
 def test_equal_names_are_told_apart(ledger: Ledger) -> None:
