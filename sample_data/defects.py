@@ -175,8 +175,9 @@ def refused(table: str, form: Form, code: str, turn: int, row: Row) -> bytes:
     if code == LARGE:
         filler = _FILLERS[turn % len(_FILLERS)]
         large = UNKNOWN if isinstance(form, JsonForm) and turn % 3 == 1 else column
-        row[large] = filler * (LARGE_BYTES // len(filler) + 1)
-        return form.encode(row)
+        row[large] = f"{_MARK}{filler}{_MARK}"
+        before, encoded, after = form.encode(row).split(_MARK.encode())
+        return before + encoded * (LARGE_BYTES // len(filler) + 1) + after  # csv takes 40 ms for ten million characters
     if code == "invalid_encoding":
         row[column] = f"Caf{_MARK}" if turn % 2 else f"{_MARK} au lait"
         return form.encode(row).replace(_MARK.encode(), _BAD_BYTES[turn % len(_BAD_BYTES)])
