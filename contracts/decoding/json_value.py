@@ -11,7 +11,7 @@ from contracts.decoding.json_text import Number, parse_json
 from contracts.decoding.problems import wrong_type
 from contracts.refusal import ErrorCode, NotClean
 
-__all__ = ["canonical_json", "nested_json"]
+__all__ = ["canonical_json", "nested_json", "parse_nested"]
 
 BLANKS = " \t\r\n"
 WHOLE = re.compile(r"-?[0-9]+")
@@ -19,12 +19,12 @@ STORED_INTEGERS = range(-(2**63), 2**64)
 """The integers that BigQuery stores in JSON as they are."""
 
 
-def nested_json(value: object, path: str) -> object:
-    """Return the JSON value of a column. A text (CSV, Parquet, a string) that begins with { or [ is parsed.
+def parse_nested(value: object, path: str) -> object:
+    """Return the value of a RECORD or repeated column. Text (a CSV field, a string) is parsed as JSON.
 
-    Raises NotClean(wrong_type) if such a text is not JSON. Any other text is a JSON string.
+    Raises NotClean for text that is not JSON.
     """
-    if not isinstance(value, str) or isinstance(value, Number) or value.lstrip(BLANKS)[:1] not in ("{", "["):
+    if not isinstance(value, str) or isinstance(value, Number):
         return value
     try:
         return parse_json(value)
@@ -32,6 +32,16 @@ def nested_json(value: object, path: str) -> object:
         if problem.code is ErrorCode.RECORD_TOO_LARGE:
             raise
         raise wrong_type(path, value, "JSON") from None
+
+
+def nested_json(value: object, path: str) -> object:
+    """Return the JSON value of a column. A text (CSV, Parquet, a string) that begins with { or [ is parsed.
+
+    Raises NotClean(wrong_type) if such a text is not JSON. Any other text is a JSON string.
+    """
+    if isinstance(value, str) and value.lstrip(BLANKS)[:1] not in ("{", "["):
+        return value
+    return parse_nested(value, path)
 
 
 def canonical_json(value: object, path: str) -> str:

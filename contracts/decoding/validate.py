@@ -9,7 +9,8 @@ from datetime import date
 
 from contracts.decoding.csv_rows import CsvHeader, parse_row, trimmed
 from contracts.decoding.json_text import Number, parse_json
-from contracts.decoding.values import parse_nested, validate_value, value_at
+from contracts.decoding.json_value import parse_nested
+from contracts.decoding.values import validate_value, value_at
 from contracts.refusal import ErrorCode, NotClean
 from contracts.table import Column, Kind, Table, UnknownFields
 

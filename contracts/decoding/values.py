@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 
-from contracts.decoding.json_text import Number, parse_json
-from contracts.decoding.json_value import canonical_json, nested_json
+from contracts.decoding.json_text import Number
+from contracts.decoding.json_value import canonical_json, nested_json, parse_nested
 from contracts.decoding.moments import NUMBER, read_date, read_datetime, read_time, read_timestamp
 from contracts.decoding.problems import invalid, quoted, wrong_type
 from contracts.patterns import EMAIL, MAX_MATCHED_BYTES, matches
 from contracts.refusal import ErrorCode, NotClean
 from contracts.table import Column, Kind
 
-__all__ = ["EARLIEST_PARTITION", "latest_partition", "parse_nested", "validate_value", "value_at"]
+__all__ = ["EARLIEST_PARTITION", "latest_partition", "validate_value", "value_at"]
 
 EARLIEST_PARTITION = datetime(1960, 1, 1, tzinfo=UTC)
 """The first day that BigQuery has a partition for: rows of earlier days would all be in one partition without a day."""
@@ -166,21 +166,6 @@ def value_at(record: Mapping[str, object], path: tuple[str, ...]) -> object:
             return None
         value = value.get(step)
     return value
-
-
-def parse_nested(value: object, path: str) -> object:
-    """Return the value of a RECORD or repeated column. Text (a CSV field, a string) is parsed as JSON.
-
-    Raises NotClean for text that is not JSON.
-    """
-    if not isinstance(value, str) or isinstance(value, Number):
-        return value
-    try:
-        return parse_json(value)
-    except NotClean as problem:
-        if problem.code is ErrorCode.RECORD_TOO_LARGE:
-            raise
-        raise wrong_type(path, value, "JSON") from None
 
 
 def _string(_column: Column, value: object, path: str) -> str:

@@ -8,6 +8,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -30,8 +31,8 @@ from contracts.decoding.json_array import JsonArray
 from contracts.decoding.json_records import JsonLines
 from contracts.refusal import Refusal
 from contracts.table import Column, Kind, Table
+from tests import runs
 from transforms.dead_letters import dead_letters
-from transforms.run import Run
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -40,13 +41,12 @@ else:
 
 TABLE = Table("t", (Column("id", Kind.STRING, required=True), Column("x", Kind.INTEGER)), ("id",))
 LIMIT = 1_000_000
-RUN = Run(
+RUN = replace(
+    runs.RUN,
     run_id="r",
     token="t",
-    pipeline="batch",
     started_at=datetime(2024, 6, 15, tzinfo=UTC),
     project="p",
-    location="US",
     operations_dataset="o",
     processed="f",
     dead_letters="d",

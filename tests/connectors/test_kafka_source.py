@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -22,27 +23,23 @@ from contracts.decoding.envelope import ENVELOPE, envelope_attributes
 from contracts.odcs.tables import shipped
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode
 from pipelines.replay import decode_again
+from tests import runs
 from transforms.dead_letters import dead_letters
 from transforms.offsets import DEAD_LETTERS, Stamp
-from transforms.run import Run
 from transforms.run_state import RunState
 from transforms.stamped import decode_and_stamp
 
 LIMIT = 100
 SOURCE = "kafka://user.events-1/3"
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-RUN = Run(
+RUN = replace(
+    runs.RUN,
     run_id="r",
-    token="token",
     pipeline="stream",
     started_at=NOW,
     project="p",
-    location="US",
     operations_dataset="ops",
-    processed="",
-    dead_letters="",
     max_record_bytes=9000,
-    max_dead_letter_ratio=0.5,
 )
 
 

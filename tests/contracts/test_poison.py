@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -18,9 +19,9 @@ from contracts.decoding.derived_columns import DerivedColumns
 from contracts.decoding.validate import RecordValidator
 from contracts.refusal import ErrorCode, NotClean, Refusal
 from contracts.table import Column, CsvDialect, Kind, Table, UnknownFields
+from tests import runs
 from tests.logs import logged_by
 from transforms.dead_letters import dead_letters
-from transforms.run import Run
 
 TODAY = date(2024, 6, 15)
 COUNT = 3000
@@ -29,12 +30,10 @@ POISON = "poison"
 NUMBER = Column("n", Kind.INTEGER)
 DOUBLE = Column("m", Kind.INTEGER, derived="n * 2")
 SURROGATE = b'{"id":"a","\\ud800":1}'
-RUN = Run(
+RUN = replace(
+    runs.RUN,
     run_id="r",
-    token="token",
-    pipeline="batch",
     started_at=datetime(2024, 6, 15, tzinfo=UTC),
-    project="project",
     location="EU",
     operations_dataset="pipeline_operations",
     processed="processed",

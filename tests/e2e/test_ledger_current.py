@@ -24,6 +24,7 @@ from connectors.retry import RetryPolicy
 from contracts.bookkeeping import LEDGER
 from local.service import PROJECT
 from local.services import Endpoints
+from tests.runs import RUN
 from transforms.offsets import Line
 from transforms.origin import Origin
 from transforms.run import Run
@@ -59,18 +60,14 @@ class Ledger:
 
     def run(self, run_id: str, pipeline: str = "stream") -> Run:
         """A run that writes into it."""
-        return Run(
+        return replace(
+            RUN,
             run_id=run_id,
-            token="token",
             pipeline=pipeline,
             started_at=BEGIN,
             project=PROJECT,
-            location="US",
             operations_dataset=self.dataset,
-            processed="",
-            dead_letters="",
             max_record_bytes=1000,
-            max_dead_letter_ratio=0.5,
         )
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Context, localcontext
 
@@ -20,22 +20,19 @@ from contracts.refusal import ErrorCode, Refusal
 from contracts.schemas import arrow_schema
 from contracts.table import Table
 from pipelines.replay import decode_again
+from tests import runs
 from tests.fuzz.cases import DERIVED, TODAY
 from transforms.coders import as_ipc, from_ipc
 from transforms.dead_letters import dead_letters
-from transforms.run import Run
 
 __all__ = ["Checker", "Counts", "Finding"]
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
-RUN = Run(
-    run_id="run",
-    token="token",
+RUN = replace(
+    runs.RUN,
     pipeline="fuzz",
     started_at=NOW,
-    project="project",
     location="EU",
-    operations_dataset="operations",
     processed="processed",
     dead_letters="dead_letters",
     max_record_bytes=10**7,

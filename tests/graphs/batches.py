@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,10 @@ from contracts.table import Table
 from pipelines.batch.graph import Batch
 from tests.graphs.eager import local_pipeline
 from tests.graphs.memory import Shared
+from tests.runs import RUN
 from transforms.ledger import Balance
-from transforms.run import Run
 
 __all__ = ["RUN", "Loaded", "batch_over", "run_batch"]
-
-RUN = Run(
-    run_id="run",
-    token="token",
-    pipeline="batch",
-    started_at=datetime(2026, 6, 15, tzinfo=UTC),
-    project="project",
-    location="US",
-    operations_dataset="operations",
-    processed="",
-    dead_letters="",
-    max_record_bytes=1_000_000,
-    max_dead_letter_ratio=0.5,
-)
 
 
 @dataclass(eq=False)

@@ -25,31 +25,19 @@ from contracts.lineage import POSITION, SOURCE
 from contracts.odcs.tables import shipped
 from contracts.refusal import ErrorCode
 from pipelines.stream.graph import Stream
+from tests import runs
 from tests.graphs.eager import local_pipeline
 from tests.graphs.memory import Shared
 from transforms.deduplicate import CONTENT, Outcome, compare, decide
 from transforms.key_index import KeyIndex
 from transforms.offsets import Line
-from transforms.run import Run
 from transforms.tally import Tally
 
 __all__ = ["RUN", "TABLE", "TOPIC", "Site", "event", "record"]
 
 TOPIC, TABLE = "user-events", "user_events_streaming"
 HORIZON = timedelta(days=1)
-RUN = Run(
-    run_id="run",
-    token="token",
-    pipeline="stream",
-    started_at=datetime(2026, 6, 15, tzinfo=UTC),
-    project="project",
-    location="US",
-    operations_dataset="operations",
-    processed="",
-    dead_letters="",
-    max_record_bytes=9000,
-    max_dead_letter_ratio=1.0,
-)
+RUN = replace(runs.RUN, pipeline="stream", max_record_bytes=9000, max_dead_letter_ratio=1.0)
 
 
 def event(number: int, **fields: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,22 +14,18 @@ from hypothesis import strategies as st
 
 from contracts.odcs.tables import shipped
 from contracts.refusal import MAX_STORED_BYTES, MAX_TEXT, ErrorCode, Refusal, dead_letter_id
+from tests import runs
 from transforms.dead_letters import MAX_DEAD_LETTER_BYTES, dead_letters, minimal
-from transforms.run import Run
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-RUN = Run(
+RUN = replace(
+    runs.RUN,
     run_id="r",
-    token="token",
     pipeline="stream",
     started_at=NOW,
     project="p",
-    location="US",
     operations_dataset="ops",
-    processed="",
-    dead_letters="",
     max_record_bytes=9000,
-    max_dead_letter_ratio=0.5,
 )
 TABLE = shipped()["user_events_streaming"]
 SOURCE = "kafka://t/0"

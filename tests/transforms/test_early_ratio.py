@@ -21,9 +21,9 @@ from connectors.sinks.destination import Destination
 from contracts.refusal import ErrorCode, Refusal
 from contracts.table import Column, Kind, Table
 from pipelines.batch.graph import Batch
+from tests.runs import RUN
 from transforms.early_ratio import EARLY_FROM, EarlyRatio
 from transforms.ledger import Balance, Count, DeadLetterFile, Door, State, balance
-from transforms.run import Run
 
 BAD = Refusal(0, b"123456789", ErrorCode.MALFORMED_JSON, "bad")
 
@@ -56,17 +56,15 @@ def balanced(folder: Path, table: Table) -> Balance:
     """What the real graph, from the pinned files to the balance, finds in a folder."""
     files = belonging(Storage().scan(str(folder)), str(folder), ["t"]).files
     started = datetime(2024, 6, 15, tzinfo=UTC)
-    run = Run(
+    run = replace(
+        RUN,
         run_id="r",
         token="t",
-        pipeline="batch",
         started_at=started,
         project="p",
-        location="US",
         operations_dataset="o",
         processed=f"{folder}/p",
         dead_letters=f"{folder}/d",
-        max_record_bytes=1_000_000,
         max_dead_letter_ratio=0.2,
     )
     kept = folder / "balance"
