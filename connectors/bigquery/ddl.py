@@ -29,8 +29,8 @@ def create_table(project: str, spec: TableSpec) -> str:
         kind = next(field.field_type for field in spec.schema if field.name == spec.partition)
         whole = kind == "DATE" and spec.partition_type == "DAY"
         lines.append(f"PARTITION BY {day if whole else f'{kind}_TRUNC({day}, {spec.partition_type})'}")
-    if spec.clustering:
-        lines.append(f"CLUSTER BY {', '.join(map(quote, spec.clustering))}")
+    if spec.created_clustering:
+        lines.append(f"CLUSTER BY {', '.join(map(quote, spec.created_clustering))}")
     options = [f"partition_expiration_days = {spec.days}"] if spec.days else []
     options += ["require_partition_filter = TRUE"] if spec.require_filter else []
     options += [f"description = {_literal(spec.description)}"] if spec.description else []

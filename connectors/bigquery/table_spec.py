@@ -20,6 +20,7 @@ class TableSpec:
     schema: tuple[bigquery.SchemaField, ...]
     partition: str | None = None
     clustering: tuple[str, ...] = ()
+    """What the contract says; () if it says nothing."""
     description: str = ""
     days: int | None = None
     """After how many days BigQuery drops a partition; None: never."""
@@ -27,6 +28,13 @@ class TableSpec:
     """DAY, HOUR, MONTH or YEAR."""
     require_filter: bool = False
     """Whether a query must have a condition on the partition column."""
+    default_clustering: tuple[str, ...] = ()
+    """Of a new table for which the contract says nothing."""
+
+    @property
+    def created_clustering(self) -> tuple[str, ...]:
+        """The clustering of a new table."""
+        return self.clustering or self.default_clustering
 
     @property
     def partitioning(self) -> bigquery.TimePartitioning | None:
@@ -69,7 +77,9 @@ def incompatibilities(spec: TableSpec, table: bigquery.Table) -> list[str]:
     elif partition and table.time_partitioning.type_ != spec.partition_type:
         spans = [span.lower() for span in (table.time_partitioning.type_, spec.partition_type)]
         differences.append(f"it is partitioned by {spans[0]} of {partition}, the contract says by {spans[1]}")
-    if tuple(table.clustering_fields or ()) != spec.clustering:
+    clustered = tuple(table.clustering_fields or ())
+    by_default = not spec.clustering and clustered == spec.default_clustering
+    if clustered != spec.clustering and not by_default:
         clustering = [", ".join(names or ()) or "nothing" for names in (table.clustering_fields, spec.clustering)]
         differences.append(f"it is clustered by {clustering[0]}, the contract says {clustering[1]}")
     return differences

@@ -105,7 +105,7 @@ class Warehouse:
             new.time_partitioning = spec.partitioning
             if spec.require_filter:
                 new.require_partition_filter = True
-            new.clustering_fields = list(spec.clustering) or None
+            new.clustering_fields = list(spec.created_clustering) or None
             table = self.client.create_table(new, exists_ok=True)
         added = lacking(spec, table)
         if added:

@@ -11,6 +11,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.ledger import LedgerTable
 from connectors.bookkeeping.statements import lease_condition
+from contracts.lineage import INGESTED_AT
 from contracts.schemas import bigquery_schema, quote
 from contracts.table import Table
 from transforms.run import Run
@@ -19,7 +20,11 @@ __all__ = ["Destination", "Placed", "table_spec"]
 
 
 def table_spec(table: Table, dataset: str) -> TableSpec:
-    """The BigQuery table of a contract's table."""
+    """The BigQuery table of a contract's table.
+
+    By default it is clustered by `_ingested_at`: a stream's start asks for the keys of the last hours, and a batch for
+    the rows of its run. In a table of years they read the blocks of that time only, in whatever partition these are.
+    """
     return TableSpec(
         dataset,
         table.name,
@@ -30,6 +35,7 @@ def table_spec(table: Table, dataset: str) -> TableSpec:
         table.partition_expiration_days,
         table.partition_by.value.upper(),
         table.require_partition_filter,
+        default_clustering=(INGESTED_AT,),
     )
 
 

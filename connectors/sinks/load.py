@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
 import apache_beam as beam
@@ -43,6 +44,7 @@ __all__ = ["LoadTables", "RunStopped", "TableLoad"]
 
 logger = logging.getLogger(__name__)
 FENCE = RetryPolicy(300.0)
+CLOCK_MARGIN = timedelta(days=1)
 """How long BigQuery is waited for when the write streams of a table are finalized."""
 
 
@@ -275,14 +277,18 @@ class _Merge(beam.DoFn):
         """Count the rows that the table holds from this run, by source: what the warehouse itself says was written.
 
         Also return the first and last value of the partition column in them, if the table has rules that use it.
+        `_ingested_at` is BigQuery's clock and the run's start this machine's, hence CLOCK_MARGIN. A clock that is more
+        wrong than that hides rows, and the run says that its ledger does not balance.
         """
         spans = table.partition is not None and bool(table.rules)
         column = quote(table.partition or "_")
         span = f", CAST(MIN({column}) AS STRING) AS least, CAST(MAX({column}) AS STRING) AS greatest" if spans else ""
+        filters = " AND ".join(["_run_id = @run", "_ingested_at >= @since", *any_partition(table)])
         rows = self._to.warehouse.query(
             f"SELECT _source, COUNT(*) AS written{span} FROM {self._to.path(dataset, table.name)}"
-            f" WHERE {' AND '.join(['_run_id = @run', *any_partition(table)])} GROUP BY _source",
+            f" WHERE {filters} GROUP BY _source",
             run=self._to.run.run_id,
+            since=self._to.run.started_at - CLOCK_MARGIN,
         )
         ends = [(row["least"], row["greatest"]) for row in rows if spans and row["least"] is not None]
         partitions = (min(least for least, _ in ends), max(greatest for _, greatest in ends)) if ends else None

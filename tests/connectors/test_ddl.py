@@ -68,7 +68,7 @@ def test_ddl_partitions_a_timestamp_by_day() -> None:
 
 def test_ddl_leaves_out_what_the_table_has_not() -> None:
     plain = Table("plain", (Column("id", Kind.STRING, required=True),), ("id",))
-    assert ddl(plain, "p", "d").splitlines()[-1] == ")"
+    assert ddl(plain, "p", "d").splitlines()[-2:] == [")", "CLUSTER BY `_ingested_at`"]
 
 
 LITERAL = r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00[01][0-9a-f])*"'
@@ -126,10 +126,11 @@ def test_ddl_of_a_table_that_no_loader_checked_refuses_names_that_break_out(plac
 def test_partitions_in_sql(kind: Kind, by: PartitionBy, layout: str) -> None:
     columns = (Column("id", Kind.INTEGER, required=True), Column("at", kind))
     table = Table("t", columns, ("id",), partition="at", partition_by=by)
-    assert ddl(table, "p", "d").splitlines()[-1] == layout
+    assert ddl(table, "p", "d").splitlines()[-2:] == [layout, "CLUSTER BY `_ingested_at`"]
     guarded = replace(table, partition_expiration_days=30, require_partition_filter=True)
-    assert ddl(guarded, "p", "d").splitlines()[-2:] == [
+    assert ddl(guarded, "p", "d").splitlines()[-3:] == [
         layout,
+        "CLUSTER BY `_ingested_at`",
         "OPTIONS (partition_expiration_days = 30, require_partition_filter = TRUE)",
     ]
     condition = f"(existing_row.`at` >= {kind.value} '0001-01-01' OR existing_row.`at` IS NULL)"
