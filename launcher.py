@@ -5,6 +5,7 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py demo                             # both, with a stream that is killed
   python3 launcher.py query "SELECT 1" --local
   python3 launcher.py tables --local                   # the tables that there are
+  python3 launcher.py contracts try MY_CONTRACT rides.csv        # what a run would make of data; also: check
   python3 launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \
       --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
   python3 launcher.py setup --bucket gs://B --create_bucket --project P --location EU
@@ -75,7 +76,19 @@ INTERRUPTED = {
     "stream": "; the next start reads again what is not committed, and writes it once",
 }
 """The state after an interrupt, by command."""
-COMMANDS = ("batch", "stream", "demo", "doctor", "generate", "produce", "setup", "query", "tables", "local")
+COMMANDS = (
+    "batch",
+    "stream",
+    "demo",
+    "doctor",
+    "generate",
+    "produce",
+    "setup",
+    "query",
+    "tables",
+    "contracts",
+    "local",
+)
 PACKAGES = ("shop-pipeline", "apache-beam")
 """Packages whose versions `--version` prints."""
 

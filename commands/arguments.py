@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 from local.service import PROJECT as LOCAL_PROJECT
-from pipelines.runs.command_line import PipelineArguments
-from pipelines.runs.options import LOCAL_DIR_HELP, default_local_dir, named_folder
+from pipelines.runs.argument_parser import PipelineArguments
+from pipelines.runs.local_dir import LOCAL_DIR_HELP, default_local_dir, named_folder
 from pipelines.runs.required import check_required
 
 __all__ = [

@@ -20,7 +20,8 @@ from console.printable import printable, printable_json
 from console.terminal import Terminal
 from operations.doctor.examination import Examination
 from operations.doctor.findings import Finding, Mark
-from pipelines.runs.command_line import CommandLine, PipelineArguments
+from pipelines.runs.argument_parser import PipelineArguments
+from pipelines.runs.command_line import CommandLine
 from pipelines.runs.options import OperationsOptions
 
 __all__ = ["run"]

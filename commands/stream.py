@@ -21,7 +21,8 @@ from console.terminal import Terminal
 from console.waits import log_waits
 from contracts.errors import UsageError
 from pipelines.engines.runners import is_dataflow, stream_defaults
-from pipelines.runs.command_line import CommandLine, did_you_mean
+from pipelines.runs.argument_parser import did_you_mean
+from pipelines.runs.command_line import CommandLine
 from pipelines.runs.exit_codes import EXIT_CODES
 from pipelines.runs.help import HELP, pipeline_help
 from pipelines.runs.options import DEFAULT_TOPIC

@@ -8,7 +8,8 @@ import shlex
 import pytest
 
 from launcher import COMMANDS, main
-from pipelines.runs.command_line import CommandLine, PipelineArguments, pipeline_parser
+from pipelines.runs.argument_parser import PipelineArguments
+from pipelines.runs.command_line import CommandLine, pipeline_parser
 from pipelines.runs.help import ALWAYS_SHOWN, BATCH_ONLY, BEAM_OPTIONS, PIPELINES
 from pipelines.runs.options import OperationsOptions, StreamOptions
 

@@ -14,9 +14,8 @@ from connectors.retry import SAME_ERROR_SECONDS
 from connectors.sources.files import EXPANSION_FROM, MAX_EXPANSION
 from contracts import patterns, refusal
 from contracts.decoding import columns, csv_rows, json_text
-from contracts.odcs import document as odcs_document
 from contracts.odcs import expressions as derived
-from contracts.odcs import growth
+from contracts.odcs import growth, yaml_text
 from transforms.dead_letters import MAX_DEAD_LETTER_BYTES, MIN_ATTRIBUTES_BYTES
 from transforms.early_ratio import EARLY_FROM
 
@@ -26,7 +25,7 @@ STATED = {
     "Avro, types of a schema": [MAX_TYPES],
     "attributes of a dead letter": [MIN_ATTRIBUTES_BYTES // 1000, MAX_DEAD_LETTER_BYTES // 1_000_000],
     "compressed file against its size": [MAX_EXPANSION, EXPANSION_FROM // 1_000_000],
-    "contract, size": [odcs_document.MAX_VALUES],
+    "contract, size": [yaml_text.MAX_VALUES],
     "depth of a JSON record": [json_text.MAX_DEPTH],
     "dead letters of a table, against its records": [EARLY_FROM],
     "derived text": [columns.MAX_DERIVED_BYTES],

@@ -12,12 +12,25 @@ import os
 import re
 from unittest import mock
 
+from commands.contracts import ACTIONS as TOOLS
 from commands.stream_jobs import ACTIONS
 from console.terminal import Terminal
 
 __all__ = ["documentation"]
 
-COMMANDS = ("batch", "stream", "demo", "doctor", "generate", "produce", "setup", "query", "tables", "local")
+COMMANDS = (
+    "batch",
+    "stream",
+    "demo",
+    "doctor",
+    "generate",
+    "produce",
+    "setup",
+    "query",
+    "tables",
+    "contracts",
+    "local",
+)
 WIDTH = "120"
 HEAD = """# Command line
 
@@ -50,15 +63,17 @@ def documentation() -> str:
         if command == "stream":
             actions = "\n".join(f"- `stream {action}`: {text}" for action, text in ACTIONS.items())
             parts.append(f"A stream's job that runs without its launcher, and any stream for `status`:\n\n{actions}\n")
+        if command == "contracts":
+            parts += [f"### contracts {name}\n\n```text\n{help_text(command, name, '--help')}\n```\n" for name in TOOLS]
     return "\n".join(parts)
 
 
-def help_text(command: str, option: str) -> str:
+def help_text(command: str, *arguments: str) -> str:
     """Return what a command's help prints, without its usage, whose line breaks depend on the version of Python."""
     text = io.StringIO()
     plain = mock.patch.dict(os.environ, {"COLUMNS": WIDTH, "NO_COLOR": "1"})
     with plain, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        importlib.import_module(f"commands.{command}").run([option], Terminal())
+        importlib.import_module(f"commands.{command}").run(list(arguments), Terminal())
     without_usage = re.sub(r"\Ausage: .*?\n\n", "", text.getvalue(), flags=re.DOTALL)
     return without_usage.strip()
 

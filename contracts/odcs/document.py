@@ -1,7 +1,6 @@
-"""A contract file: YAML text in, a mapping that fits the standard out, and a place to point at when it does not.
+"""A contract's mapping is checked against the standard, with a place to point at where it does not fit.
 
-YAML is read as the standard means it: dates stay text, a key may stand once, a number keeps the digits it was
-written with. What the standard does not know is found by comparing with its model, which itself ignores it.
+What the standard does not know is found by comparing with its model, which itself ignores it.
 """
 
 from __future__ import annotations
@@ -10,21 +9,17 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
-import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import BaseModel, ValidationError
 
-from contracts.errors import UsageError
 from contracts.odcs.problems import ContractError, Problem, Problems
+from contracts.odcs.yaml_text import one_line
 
-__all__ = ["Place", "WrittenNumber", "check_keys", "decimal_of", "nearest", "read"]
+__all__ = ["Place", "check_document", "check_keys", "nearest"]
 
 VERSIONS = re.compile(r"v3\.[0-2]\.\d+")
-MAX_VALUES = 100_000
-"""Keys and values of one file, its aliases and merges written out: 400 bytes can name each other a billion times."""
 VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
 
 
@@ -42,7 +37,7 @@ class Place:
     def note(self, construct: str, text: str) -> None:
         """Add a note about a construct here."""
         where = f"property {self.property}: " if self.property else ""
-        self.notes.append(_line(f"{where}construct '{construct}' {text}"))
+        self.notes.append(one_line(f"{where}construct '{construct}' {text}"))
 
     def inside(self, name: str) -> Place:
         """The property `name` of this table or property."""
@@ -50,7 +45,7 @@ class Place:
 
     def error(self, construct: str, problem: str) -> ContractError:
         """The error that `construct` here has this problem."""
-        message = _line(f"{self}: construct '{construct}' {problem}")
+        message = one_line(f"{self}: construct '{construct}' {problem}")
         return ContractError([Problem(self.table, self.property, construct, message)])
 
     def unsupported(self, construct: str) -> ContractError:
@@ -62,68 +57,56 @@ class Place:
         return f"{self.file}: {', '.join(parts)}" if parts else self.file
 
 
-class WrittenNumber(float):
-    """A YAML number with a fraction, together with its text: NUMERIC has more digits than a binary float."""
+def check_document(file: str, raw: dict[str, Any]) -> None:
+    """Check a contract's head, and all types with the standard's model.
 
-    text: str
-
-
-def decimal_of(value: object) -> Decimal | None:
-    """The exact value of a YAML number; None if it is none or not finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    number = Decimal(value.text) if isinstance(value, WrittenNumber) else Decimal(str(value))
-    return number if number.is_finite() else None
-
-
-def read(file: str, text: str) -> dict[str, Any]:
-    """Read one contract; returns its mapping, of which the standard's model has checked every type.
-
-    Raises UsageError for YAML that cannot be read, another kind or version of document, a value of the wrong type,
-    a top-level key that the standard does not have, and a variable in the schema.
+    Raises ContractError for another kind or version of document, values of the wrong type, top-level keys that the
+    standard does not have, and variables in the schema.
     """
-    raw = _mapping(file, text)
-    _check_head(Place(file), raw)
+    problems, place = Problems(), Place(file)
+    with problems.collecting():
+        _check_head(place, raw)
+    problems.check()
+    with problems.collecting():
+        check_keys(place, raw, OpenDataContractStandard, _keys_of(OpenDataContractStandard))
     try:
-        OpenDataContractStandard.model_validate(raw, strict=True)
+        named = {key: value for key, value in raw.items() if isinstance(key, str)}
+        OpenDataContractStandard.model_validate(named, strict=True)
     except ValidationError as error:
-        raise _first_problem(file, raw, error) from None
-    _check_texts(Place(file), raw)
-    return raw
-
-
-def _mapping(file: str, text: str) -> dict[str, Any]:
-    try:
-        raw = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{file}: not readable as YAML: {_yaml_problem(error)}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{file}: not a data contract: its top level is not a mapping")
-    return raw
+        with problems.collecting():
+            raise _type_problems(file, raw, error) from None
+    with problems.collecting():
+        _check_texts(place, raw)
+    problems.check()
 
 
 def _check_head(place: Place, raw: Mapping[str, Any]) -> None:
-    """Check kind, version and top-level keys, which decide what the standard's model means."""
-    if raw.get("kind") != "DataContract":
-        raise place.error("kind", f"must be DataContract, not {raw.get('kind')!r}")
-    if not VERSIONS.fullmatch(str(raw.get("apiVersion"))):
-        raise place.error("apiVersion", f"must be one of ODCS v3.0.0 to v3.2.x, not {raw.get('apiVersion')!r}")
-    for key in raw:
-        if key not in _keys_of(OpenDataContractStandard):
-            raise place.error(str(key), f"is not part of the standard{_near(key, _keys_of(OpenDataContractStandard))}")
+    """Check kind and version, which decide what the standard's model means."""
+    problems = Problems()
+    with problems.collecting():
+        if raw.get("kind") != "DataContract":
+            raise place.error("kind", f"must be DataContract, not {raw.get('kind')!r}")
+    with problems.collecting():
+        if not VERSIONS.fullmatch(str(raw.get("apiVersion"))):
+            raise place.error("apiVersion", f"must be one of ODCS v3.0.0 to v3.2.x, not {raw.get('apiVersion')!r}")
+    problems.check()
 
 
 def _check_texts(place: Place, raw: Mapping[str, Any]) -> None:
     """Check what the standard's model allows and this project does not."""
+    problems = Problems()
     for required in ("id", "version"):
-        if not raw.get(required):
-            raise place.error(required, "is missing")
+        with problems.collecting():
+            if not raw.get(required):
+                raise place.error(required, "is missing")
     for value in _texts(raw, set()):
         if not _encodes(value):
             raise place.error(f"text {value!a}", "holds half a surrogate pair, which is no text")
-    for value in _texts([raw["id"], raw["version"], raw.get("schema")], set(), without=("quality",)):
-        if VARIABLE.search(value):
-            raise place.error(f"variable {value}", "is not supported: write the value itself")
+    for value in _texts([raw.get("id"), raw.get("version"), raw.get("schema")], set(), without=("quality",)):
+        with problems.collecting():
+            if VARIABLE.search(value):
+                raise place.error(f"variable {value}", "is not supported: write the value itself")
+    problems.check()
 
 
 def check_keys(
@@ -175,10 +158,6 @@ def _near(key: object, known: Collection[str]) -> str:
     return f" (did you mean '{similar[0]}'?)" if similar else ""
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _texts(value: object, seen: set[int], without: Collection[str] = ()) -> Iterator[str]:
     """Every text in a YAML value, except under the keys `without`. An alias is visited once, so recursion ends."""
     if isinstance(value, str):
@@ -199,8 +178,16 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _first_problem(file: str, raw: dict[str, Any], error: ValidationError) -> UsageError:
-    problem = error.errors(include_url=False)[0]
+def _type_problems(file: str, raw: dict[str, Any], error: ValidationError) -> ContractError:
+    """Return the error with all values of a wrong type, one problem a construct."""
+    found: dict[tuple[str, str, str], Problem] = {}
+    for detail in error.errors(include_url=False):
+        for problem in _type_problem(file, raw, detail).problems:
+            found.setdefault(problem[:3], problem)
+    return ContractError(list(found.values()))
+
+
+def _type_problem(file: str, raw: dict[str, Any], problem: Any) -> ContractError:
     place, construct = Place(file), ""
     node: Any = raw
     for step in problem["loc"]:
@@ -215,64 +202,7 @@ def _first_problem(file: str, raw: dict[str, Any], error: ValidationError) -> Us
         elif parent in ("schema", "properties"):
             name = str(node.get("name", f"number {step + 1}")) if isinstance(node, dict) else f"number {step + 1}"
             place = replace(place, table=name) if parent == "schema" else place.inside(name)
+    if construct == "enum" and not isinstance(problem["input"], dict | list):
+        return place.error(construct, f"has {problem['input']!r}; write {{value: {problem['input']}}}")
     found = "" if isinstance(problem["input"], dict | list) else f" (found {problem['input']!r})"
     return place.error(construct, f"is not valid: {problem['msg']}{found}")
-
-
-def _yaml_problem(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return _line(f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}")
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return _line(str(error))
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without dates (the standard writes them as text), with unique keys and numbers that keep their text."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's own attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def get_single_node(self) -> yaml.Node | None:
-        node: yaml.Node | None = super().get_single_node()
-        if node is not None and (size := _written_out(node, {})) > MAX_VALUES:
-            problem = f"{size} values, its aliases and merges written out; {MAX_VALUES} can be"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-        return node
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if (key.tag, key.value) in seen:
-                    problem = f"key '{key.value}' is duplicated"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add((key.tag, key.value))
-        return node
-
-    def construct_written_number(self, node: yaml.ScalarNode) -> float:
-        number = WrittenNumber(self.construct_yaml_float(node))
-        text = str(node.value).replace("_", "")
-        number.text = text if re.fullmatch(r"[-+]?[0-9.]+([eE][-+][0-9]+)?", text) else str(float(number))
-        return number
-
-
-def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values there are in a node, where each alias stands for all that it names; `known` by id of a node."""
-    if (size := known.get(id(node))) is not None:
-        return size
-    known[id(node)] = 1  # a value that contains itself is counted once
-    size = 1
-    if isinstance(node, yaml.SequenceNode):
-        size += sum(_written_out(item, known) for item in node.value)
-    elif isinstance(node, yaml.MappingNode):
-        size += sum(_written_out(key, known) + _written_out(value, known) for key, value in node.value)
-    known[id(node)] = size
-    return size
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_written_number)

@@ -13,8 +13,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from contracts.odcs.document import Place, check_keys, decimal_of
+from contracts.odcs.document import Place, check_keys
 from contracts.odcs.forms import with_time_format
+from contracts.odcs.yaml_text import decimal_of
 from contracts.patterns import translated
 from contracts.table import Column, Kind
 
@@ -125,6 +126,8 @@ def with_enum(place: Place, column: Column, entries: Sequence[Mapping[str, Any]]
         raise place.error("enum", f"is supported for string and integer, not for {column.kind.value}")
     values: list[str] = []
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise place.error("enum", f"has {entry!r}; write {{value: {entry}}}")
         known = ("id", "value", "label", "description", "tags", "customProperties", "authoritativeDefinitions")
         check_keys(place, entry, known, known, "enum")
         value = entry.get("value")

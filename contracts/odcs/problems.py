@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -41,8 +41,10 @@ class ContractError(UsageError):
 class Problems:
     """Collects the problems of steps that do not depend on each other."""
 
-    def __init__(self) -> None:
-        self._found: list[Problem] = []
+    def __init__(self, known: Collection[tuple[str, str, str]] = ()) -> None:
+        """`known` has table, property and construct of problems that are reported already."""
+        self.known = known
+        self.found: list[Problem] = []
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -50,12 +52,17 @@ class Problems:
         try:
             yield
         except ContractError as error:
-            self._found += error.problems
+            self.found += [problem for problem in error.problems if problem[:3] not in self.known]
+
+    @property
+    def reported(self) -> set[tuple[str, str, str]]:
+        """Table, property and construct of each problem."""
+        return {problem[:3] for problem in self.found}
 
     def check(self) -> None:
         """Raise ContractError if there were problems."""
-        if self._found:
-            raise ContractError(self._found)
+        if self.found:
+            raise ContractError(self.found)
 
 
 def with_lines(error: ContractError, text: str) -> ContractError:
@@ -72,7 +79,7 @@ def with_lines(error: ContractError, text: str) -> ContractError:
 def _line(root: yaml.Node | None, problem: Problem) -> int:
     node, line = root, 1
     steps: list[str] = ["schema", problem.table] if problem.table else []
-    for step in problem.property.split(".") if problem.property else ():
+    for step in str(problem.property).split(".") if problem.property else ():
         steps += ["items"] if step == "items" else ["properties", step]
     custom = re.fullmatch(r"customProperties ([^.]+)(.*)", problem.construct)
     if custom:

@@ -13,8 +13,9 @@ from typing import Any
 
 from open_data_contract_standard.model import DataQuality
 
-from contracts.odcs.document import Place, check_keys, decimal_of
+from contracts.odcs.document import Place, check_keys
 from contracts.odcs.problems import Problems
+from contracts.odcs.yaml_text import decimal_of
 from contracts.patterns import translated
 from contracts.quality import OPERATORS, PAIRS, Bound, Listed, Metric, Rule, Severity
 from contracts.table import Column, Kind, Table

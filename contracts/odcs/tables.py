@@ -18,19 +18,20 @@ from typing import Any, TypeVar
 
 from open_data_contract_standard.model import SchemaObject
 
-from contracts.errors import UsageError
 from contracts.odcs.columns import INFORMATIONAL, check_name, columns_of, custom_properties, describe
-from contracts.odcs.document import Place, check_keys, read
+from contracts.odcs.document import Place, check_document, check_keys
 from contracts.odcs.expressions import check_expression
 from contracts.odcs.file_options import csv_dialect, file_globs, path_of
 from contracts.odcs.forms import TABLE_PROPERTIES
+from contracts.odcs.keys import kind_name, partition, primary_key
 from contracts.odcs.partitions import with_partition
-from contracts.odcs.problems import ContractError, Problems, with_lines
+from contracts.odcs.problems import ContractError, Problem, Problems, with_lines
 from contracts.odcs.quality import named, rules_of
 from contracts.odcs.relationships import Names, orphan_rules
-from contracts.table import Column, Identity, Kind, Table, WriteDisposition
+from contracts.odcs.yaml_text import mapping
+from contracts.table import Identity, Kind, Table, WriteDisposition
 
-__all__ = ["load", "shipped"]
+__all__ = ["load", "shipped", "shipped_files"]
 
 SUFFIX = ".odcs.yaml"
 TABLE_SUPPORTED = (
@@ -52,8 +53,8 @@ Word = TypeVar("Word", bound=enum.Enum)
 def load(paths: Sequence[tuple[str, str]]) -> dict[str, Table]:
     """The tables of all contracts, by name; `paths` holds pairs of a file's name and its YAML text.
 
-    Raises ContractError with all that is not supported or not valid, one line for each problem, and UsageError for text
-    that is no contract and for a table that is in two files.
+    Raises ContractError with all that is not supported or not valid, one line for each problem; also for text that is
+    no contract, and for a table that is in two files.
     """
     tables: dict[str, Table] = {}
     origin: dict[str, str] = {}
@@ -68,8 +69,10 @@ def load(paths: Sequence[tuple[str, str]]) -> dict[str, Table]:
                 names.add(member, table)
         for table in read:
             twice = origin.get(table.name.casefold())
-            if twice is not None:
-                raise UsageError(f"{file}: table {table.name} is in {twice} already; a table has one contract")
+            with problems.collecting():
+                if twice is not None:
+                    construct = f"is in {twice} already; a table has one contract"
+                    raise ContractError([Problem(table.name, "", "", f"{file}: table {table.name} {construct}")])
             tables[table.name] = table
             origin[table.name.casefold()] = file
     for file, text, raw in documents:
@@ -100,16 +103,34 @@ def _with_relationships(
 
 def shipped() -> dict[str, Table]:
     """The tables of the contracts that come with the product, by name."""
+    return load(shipped_files())
+
+
+def shipped_files() -> list[tuple[str, str]]:
+    """Name and text of the contracts that come with the product."""
     files = sorted((f for f in resources.files("contracts").iterdir() if f.name.endswith(SUFFIX)), key=lambda f: f.name)
-    return load([(file.name, file.read_text(encoding="utf-8")) for file in files])
+    return [(file.name, file.read_text(encoding="utf-8")) for file in files]
 
 
 def _tables_of(file: str, text: str) -> tuple[Mapping[str, Any], list[Table]]:
-    raw = read(file, text)
+    raw = mapping(file, text)
+    wrong = Problems()
+    with wrong.collecting():
+        check_document(file, raw)
+    further = Problems(wrong.reported)
+    tables: list[Table] = []
     try:
-        return raw, _tables(file, raw)
+        with further.collecting():
+            tables = _tables(file, raw)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        if not wrong.found:  # a value of the wrong type, which is reported, may end the reading of the tables
+            raise
+    try:
+        if wrong.found or further.found:
+            raise ContractError([*wrong.found, *further.found])
     except ContractError as error:
         raise with_lines(error, text) from None
+    return raw, tables
 
 
 def _tables(file: str, raw: Mapping[str, Any]) -> list[Table]:
@@ -143,7 +164,7 @@ def _table(document: Place, raw: Mapping[str, Any]) -> Table:
         custom_properties(replace(place, notes=[]), raw, TABLE_PROPERTIES)
     problems.check()
     name = str(raw.get("physicalName") or raw["name"])
-    key = _primary_key(place, raw["properties"])
+    key = primary_key(place, raw["properties"])
     columns = tuple(
         replace(column, required=True) if member["name"] in key else column
         for member, column in zip(raw["properties"], stated, strict=True)
@@ -153,12 +174,12 @@ def _table(document: Place, raw: Mapping[str, Any]) -> Table:
         name=name,
         columns=columns,
         primary_key=tuple(names[member] for member in key),
-        partition=_partition(place, raw["properties"], columns),
+        partition=partition(place, raw["properties"], columns),
         description=describe(place, raw, DESCRIPTION_LENGTH),
     )
     for column in (table.column(member) for member in table.primary_key):
         if column.kind not in KEY_KINDS or column.repeated:
-            raise place.inside(column.name).error("primaryKey", f"cannot be {_kind(column)}")
+            raise place.inside(column.name).error("primaryKey", f"cannot be {kind_name(column)}")
     for column in table.derived_columns:
         problem = check_expression(table, column)
         if problem:
@@ -178,48 +199,6 @@ def _check_table_head(place: Place, raw: Mapping[str, Any]) -> None:
         raise place.error("physicalType", f"{raw['physicalType']} is not supported for a table; {known} are")
     if not raw.get("properties"):
         raise place.error("properties", "is missing: a table needs columns")
-
-
-def _primary_key(place: Place, members: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the properties that make the primary key, in order; they are required, as in SQL, stated or not.
-
-    If no property is a primaryKey, the only one that is required and unique is the key; otherwise there is none.
-    """
-    positions: dict[str, int] = {}
-    for member in members:
-        name, position = str(member["name"]), member.get("primaryKeyPosition")
-        if member.get("primaryKey"):
-            positions[name] = -1 if position is None else position
-        elif position not in (None, -1):
-            raise place.inside(name).error("primaryKeyPosition", "is given without primaryKey: true")
-    unique = [str(member["name"]) for member in members if member.get("unique")]
-    if not positions:
-        candidates = [str(member["name"]) for member in members if member.get("unique") and member.get("required")]
-        positions = {candidates[0]: 1} if len(candidates) == 1 else {}
-    for name in unique:
-        if list(positions) != [name]:
-            place.inside(name).note("unique", "is not checked by a run: only the primary key is")
-    ordered = sorted(positions, key=lambda name: positions[name])
-    stated = [positions[name] for name in ordered]
-    if stated != [-1] * len(stated) and stated != list(range(1, len(stated) + 1)):
-        raise place.error("primaryKeyPosition", f"must count from 1 to {len(stated)}, not {stated}")
-    return ordered
-
-
-def _partition(place: Place, members: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str | None:
-    partition_key: str | None = None
-    for member, column in zip(members, columns, strict=True):
-        at = place.inside(str(member["name"]))
-        if not member.get("partitioned"):
-            if member.get("partitionKeyPosition") not in (None, -1):
-                raise at.error("partitionKeyPosition", "is given without partitioned: true")
-            continue
-        if partition_key is not None or member.get("partitionKeyPosition") not in (None, -1, 1):
-            raise at.error("partitioned", "is supported for one column of a table")
-        if column.kind not in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP) or column.repeated:
-            raise at.error("partitioned", f"needs a date or timestamp column, not {_kind(column)}")
-        partition_key = column.name
-    return partition_key
 
 
 def _with_table_properties(place: Place, raw: Mapping[str, Any], table: Table) -> Table:
@@ -286,9 +265,5 @@ def _column_named(place: Place, table: Table, construct: str, name: object, kind
     if column is None:
         raise place.error(f"customProperties {construct}", f"names {name!r}, which is not a column of the table")
     if column.kind not in kinds or column.repeated:
-        raise place.error(f"customProperties {construct}", f"names {name}, which is {_kind(column)}")
+        raise place.error(f"customProperties {construct}", f"names {name}, which is {kind_name(column)}")
     return column.name
-
-
-def _kind(column: Column) -> str:
-    return f"an array of {column.kind.value}" if column.repeated else column.kind.value

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from contracts.errors import UsageError
+from pipelines.runs.argument_parser import PipelineArguments, did_you_mean
 from pipelines.runs.beam_arguments import BeamArguments
 
-__all__ = ["FLINK_OPTIONS", "CommandLine", "PipelineArguments", "did_you_mean", "pipeline_parser"]
+__all__ = ["FLINK_OPTIONS", "CommandLine", "pipeline_parser"]
 
 _FLINK = """
     allow_non_restored_state attached_mode auto_balance_write_files_sharding_enabled auto_watermark_interval
@@ -30,27 +30,6 @@ _FLINK = """
 """
 FLINK_OPTIONS = _FLINK.split()
 """Options that only Flink's job service knows, by its names (FlinkPipelineOptions of Beam 2.70, in snake_case)."""
-
-
-class PipelineArguments(argparse.ArgumentParser):
-    """A parser that raises UsageError, with what was probably meant by a mistyped option or word."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UsageError(message + self._meant(message))
-
-    def _meant(self, message: str) -> str:
-        options = [option for action in self._actions for option in action.option_strings]
-        if match := re.match(r"unrecognized arguments: (--[^\s=]+)", message):
-            return did_you_mean(match[1], options)
-        if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            return did_you_mean(match[1], re.findall(r"[\w-]+", match[2]))
-        return ""
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` for the known name that is most like `name`, '' if none is."""
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def pipeline_parser(prog: str = "launcher.py") -> PipelineArguments:

@@ -11,7 +11,7 @@ from contracts.errors import UsageError
 from contracts.odcs.tables import load, shipped
 from contracts.table import Table
 
-__all__ = ["load_contracts"]
+__all__ = ["contract_texts", "load_contracts"]
 
 ANY_CONTRACT = "*.odcs.y*ml"
 """The files of a folder that are contracts: .odcs.yaml and .odcs.yml."""
@@ -24,26 +24,32 @@ def load_contracts(storage: Storage, where: str | None) -> dict[str, Table]:
     """
     if where is None:
         return shipped()
+    return load([(uri.rsplit("/", 1)[-1], text) for uri, text in contract_texts(storage, where)])
+
+
+def contract_texts(storage: Storage, where: str, option: str = "--contracts") -> list[tuple[str, str]]:
+    """Return the URIs and texts of a folder, a glob or one file of contracts. Raises UsageError as `load_contracts`.
+
+    `option` is what messages call `where`.
+    """
     if "*" not in where and where.endswith((".yaml", ".yml")):
-        return load([_contract(storage, where)])
+        return [(where, _text(storage, where, option))]
     folder, _, pattern = where.rpartition("/") if "*" in where else (where, "", ANY_CONTRACT)
     folder = folder or "."
     try:
         uris = [file.uri for file in storage.list(folder) if fnmatch.fnmatch(file.uri.rsplit("/", 1)[-1], pattern)]
     except NotFound:
-        raise UsageError(f"--contracts: there is no folder {folder}") from None
+        raise UsageError(f"{option}: there is no folder {folder}") from None
     if not uris:
         shown = "*.odcs.yaml" if pattern == ANY_CONTRACT else pattern
-        raise UsageError(f"--contracts: no {shown} in {folder}")
-    return load([_contract(storage, uri) for uri in uris])
+        raise UsageError(f"{option}: no {shown} in {folder}")
+    return [(uri, _text(storage, uri, option)) for uri in uris]
 
 
-def _contract(storage: Storage, uri: str) -> tuple[str, str]:
-    """Return a contract's file name and text."""
-    name = uri.rsplit("/", 1)[-1]
+def _text(storage: Storage, uri: str, option: str) -> str:
     try:
-        return name, storage.read(uri).decode()
+        return storage.read(uri).decode()
     except FileChanged:
-        raise UsageError(f"--contracts: there is no file {uri}") from None
+        raise UsageError(f"{option}: there is no file {uri}") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: not readable: byte {error.start} is not UTF-8") from None
+        raise UsageError(f"{uri.rsplit('/', 1)[-1]}: not readable: byte {error.start} is not UTF-8") from None

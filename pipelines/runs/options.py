@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from connectors.sources.files import MAX_EXPANSION
+from pipelines.runs.local_dir import LOCAL_DIR_HELP, default_local_dir, named_folder
 
-__all__ = [
-    "DEFAULT_GROUP",
-    "DEFAULT_TOPIC",
-    "LOCAL_BUCKET",
-    "LOCAL_DIR_HELP",
-    "LOCAL_DIR_VARIABLE",
-    "OperationsOptions",
-    "StreamOptions",
-    "default_local_dir",
-    "named_folder",
-]
+__all__ = ["DEFAULT_GROUP", "DEFAULT_TOPIC", "LOCAL_BUCKET", "OperationsOptions", "StreamOptions"]
 
 LOCAL_BUCKET = "gs://ecommerce-data-lake"
 """The bucket of the local cloud."""
-LOCAL_DIR_VARIABLE = "SHOP_PIPELINE_LOCAL_DIR"
-LOCAL_DIR_HELP = f"folder of the local cloud's data (default ${LOCAL_DIR_VARIABLE}, or .local)"
 DEFAULT_GROUP = "shop-pipeline"
 DEFAULT_TOPIC = "user-events=user_events_streaming"
 
@@ -34,18 +22,6 @@ def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"expected true or false, not {text!r}")
     return text.lower() == "true"
-
-
-def default_local_dir() -> str:
-    """Return the folder of the local cloud if --local_dir is not given."""
-    return os.environ.get(LOCAL_DIR_VARIABLE) or ".local"
-
-
-def named_folder(text: str) -> str:
-    """Return a folder's name. An empty one, as of a script's unset variable, would mean the current folder: refused."""
-    if not text:
-        raise argparse.ArgumentTypeError("empty; give a folder")
-    return text
 
 
 FLAG: dict[str, Any] = {"nargs": "?", "const": True, "default": False, "type": _flag, "metavar": "true"}

@@ -439,7 +439,8 @@ def test_variables_in_the_schema_are_refused() -> None:
         ("a: !!int x", "a.odcs.yaml: not readable as YAML"),
         ("[" * 5000, "a.odcs.yaml: not readable as YAML"),
         (
-            "kind: DataContract\napiVersion: v3.1.0\nid: a\nversion: a\n1: 2",
+            "kind: DataContract\napiVersion: v3.1.0\nid: a\nversion: a\n1: 2\n"
+            "schema: [{name: t, properties: [{name: a, logicalType: string}]}]",
             "construct '1' is not part of the standard",
         ),
     ],

@@ -14,7 +14,8 @@ from google.protobuf import json_format
 from contracts.errors import UsageError
 from contracts.odcs.tables import shipped
 from pipelines.flex_template import LEFT_OUT, metadata
-from pipelines.runs.command_line import CommandLine, PipelineArguments, pipeline_parser
+from pipelines.runs.argument_parser import PipelineArguments
+from pipelines.runs.command_line import CommandLine, pipeline_parser
 from pipelines.runs.options import OperationsOptions, StreamOptions
 from pipelines.runs.settings import check_names
 from pipelines.stream.preflight import topics_of
