@@ -1,4 +1,4 @@
-"""The actions of `contracts` that read data: `try`."""
+"""The actions of `contracts` that read data: `infer` and `try`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from commands.arguments import add_local, at_least_one
 from commands.session import cloud
@@ -16,27 +17,40 @@ from console.printable import printable
 from console.report import print_lines, print_rows
 from console.terminal import Terminal
 from contracts.errors import UsageError
+from contracts.odcs.tables import load
 from contracts.refusal import Refusal
 from operations.contracts.sample import Topic
 from operations.contracts.trial import Trial
 from pipelines.runs.contracts import load_contracts
 
-__all__ = ["add_data_arguments", "run_try"]
+__all__ = ["add_infer", "add_try", "run_infer", "run_try"]
 
-SAMPLE = 1_000
+SAMPLE = 10_000
+"""Records that a draft is made from."""
+TRIED = 1_000
 SHOWN = 5
 SHOWN_BYTES = 300
 
 
-def add_data_arguments(command: argparse.ArgumentParser, *, with_contract: bool) -> None:
-    """Add the arguments that name a contract, and files or a topic."""
+def add_infer(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `infer`."""
+    _add_data(command, SAMPLE)
+    command.add_argument("--table", help="name of the table; default: by the names of the files, or of the topic")
+    command.add_argument("--output", metavar="FILE", help="write the draft to this file; default: to stdout")
+
+
+def add_try(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `try`."""
+    command.add_argument("contract", metavar="CONTRACT", help="contract, local or gs://")
+    _add_data(command, TRIED)
+    command.add_argument("--table", help="table of the contract, if it has several")
+
+
+def _add_data(command: argparse.ArgumentParser, limit: int) -> None:
     add = command.add_argument
-    if with_contract:
-        add("contract", metavar="CONTRACT", help="contract, local or gs://")
-        add("--table", help="table of the contract, if it has several")
     add("paths", nargs="*", metavar="PATH", help="files or folders of files, local or gs://, in any supported format")
     add("--topic", help="a topic instead of files; it is read from its beginning, as no consumer group")
-    add("--limit", type=at_least_one, default=SAMPLE, help="maximum number of records to read (default %(default)s)")
+    add("--limit", type=at_least_one, default=limit, help="maximum number of records to read (default %(default)s)")
     add("--bootstrap_servers", help="HOST:PORT,… of Kafka; default with --local: the broker of this machine")
     add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
     add_local(command)
@@ -57,6 +71,39 @@ def sampled_topic(arguments: argparse.Namespace, storage: Storage, terminal: Ter
     with cloud(arguments.local_dir, ("kafka",), terminal, local=arguments.local):
         servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
         yield Topic(arguments.topic, KafkaConfig.load(servers, arguments.kafka_config, storage.read))
+
+
+def run_infer(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """Write the draft of a contract to stdout, or to --output."""
+    from operations.contracts.infer import draft_of
+    from operations.contracts.sample import blocks_of_topic, input_files
+    from operations.contracts.sampled import Sample, add_blocks, grouped, sample_of
+
+    if arguments.output and Path(arguments.output).exists():
+        raise UsageError(f"--output: {arguments.output} exists; give a new name, or remove it")
+    storage = Storage()
+    with sampled_topic(arguments, storage, terminal) as topic:
+        if topic:
+            sample = Sample(topic=True)
+            add_blocks(sample, blocks_of_topic(topic, arguments.limit), arguments.limit)
+            sample.complete = sample.read < arguments.limit
+            samples = {arguments.table or topic.name: sample}
+        else:
+            files = grouped(input_files(storage, arguments.paths), arguments.paths, arguments.table)
+            samples = {name: sample_of(storage, own, arguments.limit) for name, own in files.items()}
+    text = draft_of(samples)
+    if not arguments.output:
+        print(text, end="")
+        return 0
+    Path(arguments.output).write_text(text, encoding="utf-8")
+    made = load([(arguments.output, text)]).values()
+    counts = ", ".join(f"{table.name} ({_columns(len(table.columns))})" for table in made)
+    terminal.log(f"wrote {arguments.output}: {counts}; look for `check` in its comments")
+    return 0
+
+
+def _columns(count: int) -> str:
+    return f"{count} column" if count == 1 else f"{count} columns"
 
 
 def run_try(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from commands.arguments import parser
-from commands.contract_data import add_data_arguments, run_try
+from commands.contract_data import add_infer, add_try, run_infer, run_try
 from connectors.files.storage import Storage
 from console.report import print_lines
 from console.terminal import Terminal
@@ -63,10 +63,16 @@ ACTIONS: Mapping[str, Action] = {
         _add_check,
         _check,
     ),
+    "infer": (
+        "Draft a contract from sample files or a topic, with the evidence for each line as a comment.",
+        "MY_FOLDER --output bikes.odcs.yaml\nrides.csv --limit 100000\n--topic bike-events --local",
+        add_infer,
+        run_infer,
+    ),
     "try": (
         "Show what a run would make of data: rows, duplicates and dead letters.",
         "rides.odcs.yaml MY_FOLDER/rides.csv\nrides.odcs.yaml --topic bike-events --limit 5000 --local",
-        lambda command: add_data_arguments(command, with_contract=True),
+        add_try,
         run_try,
     ),
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.contracts import ACTIONS as TOOLS
 from commands.stream_jobs import ACTIONS
-from launcher import COMMANDS
+from launcher import COMMANDS, main
 from pipelines.runs.command_line import FLINK_OPTIONS, pipeline_parser
 from pipelines.runs.help import PIPELINES
 from tests.test_help import help_of
@@ -30,6 +31,13 @@ def options_of_pipelines() -> set[str]:
     return {*pipeline_parser()._option_string_actions, *(f"--{name}" for name in FLINK_OPTIONS), "--format"}
 
 
+def options_of_tool(name: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """Those of `contracts NAME`."""
+    with pytest.raises(SystemExit):
+        main(["contracts", name, "--help"])
+    return set(OPTION.findall(capsys.readouterr().out))
+
+
 def named(text: str) -> list[tuple[str, str]]:
     """The commands that a document names, and what follows each."""
     whole = re.sub(r"\\\n\s*", "", text)
@@ -40,6 +48,10 @@ def named(text: str) -> list[tuple[str, str]]:
 def test_commands_and_their_options(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command, rest in named(document.read_text()):
         assert command in COMMANDS
+        if command == "contracts" and (match := re.match(r" ([a-z]+)\b(.*)", rest)):
+            assert match[1] in TOOLS, rest
+            assert set(OPTION.findall(match[2])) <= options_of_tool(match[1], capsys), rest
+            continue
         words = re.match(r"[a-z |]*", rest)[0].partition("topic")[:2]  # type: ignore[index]  # then its name
         words = " ".join(words).split()
         assert set(words) - {"|"} <= WORDS.get(command, set()), rest
@@ -54,6 +66,7 @@ def test_commands_and_their_options(document: Path, capsys: pytest.CaptureFixtur
 
 def test_options_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     known = options_of_pipelines().union(*(OPTION.findall(help_of(command, capsys)) for command in COMMANDS))
+    known = known.union(*(options_of_tool(name, capsys) for name in TOOLS))
     found = {name for path in DOCUMENTS for name in re.findall(r"`(--[A-Za-z][\w-]*)[ `]", path.read_text())}
     assert found - known - OF_THE_LAUNCHER == OF_OTHERS
 

@@ -212,6 +212,7 @@ class LocalReader(FileReader):
     """
 
     def __init__(self, path: str, generation: int | None = None, size: int | None = None) -> None:
+        self._file = -1
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -236,7 +237,7 @@ class LocalReader(FileReader):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self._file >= 0:  # one that could not be opened is closed by Python, too
             os.close(self._file)
         super().close()
 
