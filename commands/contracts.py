@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from commands.arguments import parser
 from commands.contract_data import add_infer, add_try, run_infer, run_try
+from commands.contract_views import add_diff, add_export, add_show, run_diff, run_export, run_show
 from connectors.files.storage import Storage
 from console.report import print_lines
 from console.terminal import Terminal
@@ -63,6 +64,12 @@ ACTIONS: Mapping[str, Action] = {
         _add_check,
         _check,
     ),
+    "show": (
+        "Show tables: keys, layout, and each column with its rules.",
+        "MY_CONTRACTS\n--table customers",
+        add_show,
+        run_show,
+    ),
     "infer": (
         "Draft a contract from sample files or a topic, with the evidence for each line as a comment.",
         "MY_FOLDER --output bikes.odcs.yaml\nrides.csv --limit 100000\n--topic bike-events --local",
@@ -74,6 +81,18 @@ ACTIONS: Mapping[str, Action] = {
         "rides.odcs.yaml MY_FOLDER/rides.csv\nrides.odcs.yaml --topic bike-events --limit 5000 --local",
         add_try,
         run_try,
+    ),
+    "diff": (
+        "Say what a change of contracts does to their tables, as the next run decides it. Exit code 1: it is refused.",
+        "OLD_CONTRACTS MY_CONTRACTS",
+        add_diff,
+        run_diff,
+    ),
+    "export": (
+        "Write tables as JSON Schema, BigQuery's DDL, Avro schema, HTML page or sources of dbt.",
+        "MY_CONTRACTS/rides.odcs.yaml --format json-schema\nMY_CONTRACTS --format html --output tables.html",
+        add_export,
+        run_export,
     ),
 }
 """By name: description, examples, what adds its arguments, and what runs it."""

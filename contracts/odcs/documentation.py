@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from contracts.odcs.tables import shipped
 from contracts.table import Column, Identity, Table
 
-__all__ = ["markdown", "tables"]
+__all__ = ["COLUMN_HEAD", "column_cells", "facts", "markdown", "tables"]
+
+COLUMN_HEAD = ("column", "type", "required", "rules", "description")
 
 HEAD = """# The shipped tables
 
@@ -33,6 +35,14 @@ def markdown(table: Table) -> str:
     lines = [f"## {table.name}", ""]
     if table.description:
         lines += [table.description, ""]
+    lines += [f"Dataset `{table.dataset}`; {'; '.join(facts(table))}.", ""]
+    lines += [f"| {' | '.join(COLUMN_HEAD)} |", "| --- | --- | --- | --- | --- |"]
+    lines += [_row(cells) for cells in column_cells(table)]
+    return "\n".join(lines) + "\n"
+
+
+def facts(table: Table) -> list[str]:
+    """What identifies a row, how the table is written, and how it is stored."""
     facts = [
         IDENTITIES.get(table.identity) or f"primary key {_names(table.primary_key)}",
         f"write disposition {table.disposition.value}",
@@ -48,10 +58,18 @@ def markdown(table: Table) -> str:
     if table.version_by is not None:
         facts.append(f"the greatest `{table.version_by}` of a key is kept")
     facts.append(f"unknown fields: {table.unknown_fields.value}")
-    lines += [f"Dataset `{table.dataset}`; {'; '.join(facts)}.", ""]
-    lines += ["| column | type | required | rules | description |", "| --- | --- | --- | --- | --- |"]
-    lines += [_row(path, column) for path, column in _walk(table.columns)]
-    return "\n".join(lines) + "\n"
+    return facts
+
+
+def column_cells(table: Table) -> Iterator[tuple[str, str, str, str, str]]:
+    """For each column, and each field of a RECORD, the texts of COLUMN_HEAD."""
+    for path, column in _walk(table.columns):
+        kind = column.kind.value
+        if column.precision is not None:
+            kind += f"({column.precision}, {column.scale})"
+        kind = f"ARRAY of {kind}" if column.repeated else kind
+        rules = "; ".join(_rules(column))
+        yield f"`{path}`", kind, "yes" if column.required else "", rules, column.description
 
 
 def _walk(columns: tuple[Column, ...], prefix: str = "") -> Iterator[tuple[str, Column]]:
@@ -60,12 +78,7 @@ def _walk(columns: tuple[Column, ...], prefix: str = "") -> Iterator[tuple[str, 
         yield from _walk(column.fields, f"{prefix}{column.name}.")
 
 
-def _row(path: str, column: Column) -> str:
-    kind = column.kind.value
-    if column.precision is not None:
-        kind += f"({column.precision}, {column.scale})"
-    kind = f"ARRAY of {kind}" if column.repeated else kind
-    cells = (f"`{path}`", kind, "yes" if column.required else "", "; ".join(_rules(column)), column.description)
+def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
