@@ -17,6 +17,7 @@ __all__ = [
     "Identity",
     "Kind",
     "PartitionBy",
+    "ServiceLevel",
     "Table",
     "UnknownFields",
     "WriteDisposition",
@@ -178,6 +179,20 @@ class CsvDialect:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """A limit of the age of a table's data (freshness), or of the time until it is there (latency)."""
+
+    name: str
+    is_latency: bool
+    seconds: float
+    """The most that is allowed."""
+    path: tuple[str, ...] = ()
+    """The column that says when a row's thing happened; empty: freshness counts from the last load."""
+    problem: str = ""
+    """Why it cannot be measured; "" if it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table of a contract.
 
@@ -211,6 +226,8 @@ class Table:
     """In JSON files: where the array of records is in a document; empty if the document is the array, or a line."""
     notes: tuple[str, ...] = ()
     """What the contract states and a run neither does nor checks, one sentence each."""
+    service_levels: tuple[ServiceLevel, ...] = ()
+    """What the contract promises about the age of the data."""
     rules: tuple[Rule, ...] = ()
     """What is checked after a load: quality rules and relationships."""
     files: tuple[str, ...] = ()

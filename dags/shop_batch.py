@@ -6,7 +6,8 @@
 3. `summary` returns the result: for each table how many records were read, written, duplicate and refused, by code.
 4. `dead_letters` fails if a table's share of dead letters is above `alert_dead_letter_ratio`. It also checks a failed
    batch.
-5. `ledger`, `row_counts` and `freshness` check that the warehouse agrees with the summary.
+5. `ledger`, `row_counts` and `freshness` check that the warehouse agrees with the summary, and `service_levels` that
+   the tables keep the latency and freshness of their contracts.
 
 The log of `batch` has the launcher's exit code and message: 1 failed, 2 wrong usage or a conflict with another run,
 3 the ledger does not balance, 4 too many dead letters, 5 a service does not answer, 6 a quality rule is broken. Codes
@@ -30,7 +31,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from shop_allowed import RUN_OPTIONS, NotAllowed, allowed_folder, files_below
-from shop_checks import dead_letters, freshness, ledger, row_counts
+from shop_checks import dead_letters, freshness, ledger, row_counts, service_levels
 from shop_launcher import launcher, launcher_options
 from shop_settings import SETTINGS
 from shop_summary import DATAFLOW, read_summary, run_name, split, summary_uri
@@ -148,7 +149,7 @@ def shop_batch() -> None:
     run = summary()
     batch >> run
     dead_letters(run)
-    batch >> [ledger(run), row_counts(run)]
+    batch >> [ledger(run), row_counts(run), service_levels(run)]
     run >> freshness()
 
 

@@ -12,7 +12,7 @@ from google.cloud import bigquery
 
 from shop_settings import SETTINGS
 
-__all__ = ["dead_letters", "freshness", "ledger", "row_counts"]
+__all__ = ["dead_letters", "freshness", "ledger", "row_counts", "service_levels"]
 
 
 def query(sql: str, **parameters: str) -> list[dict[str, Any]]:
@@ -119,3 +119,27 @@ def freshness() -> dict[str, str]:
     if stale:
         raise AirflowFailException(f"not loaded within {limit}: {'; '.join(stale)}")
     return {name: str(ages[name]) for name in params["tables"]}
+
+
+@task
+def service_levels(run: dict[str, Any]) -> dict[str, float]:
+    """Return in seconds what each service level of the contracts is; fail if one is not kept or cannot be measured.
+
+    The summary has the levels of the tables of the run, and the statement that measures each.
+    """
+    measured, wrong = {}, []
+    for table, counts in run["tables"].items():
+        for level in counts.get("service_levels", ()):
+            name = f"{table}: {level['name']}"
+            rows = query(level["sql"]) if "sql" in level else []
+            seconds = rows[0]["seconds"] if rows else None
+            print(f"{name} is {seconds} s, at most {level['seconds']} s")
+            if seconds is None:
+                wrong.append(f"{name} cannot be measured: {level.get('problem', 'the table has no such row')}")
+            elif seconds > level["seconds"]:
+                wrong.append(f"{name} is {seconds} s, at most {level['seconds']} s")
+            else:
+                measured[name] = seconds
+    if wrong:
+        raise AirflowFailException("; ".join(wrong))
+    return measured

@@ -22,7 +22,7 @@ from contracts.table import Table, UnknownFields, WriteDisposition
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-DOCUMENT = ("apiVersion", "id", "kind", "schema", "version")
+DOCUMENT = ("apiVersion", "id", "kind", "schema", "slaDefaultElement", "slaProperties", "version")
 CONSTRUCTS: dict[str, tuple[type[BaseModel], Collection[str], Collection[str]]] = {
     "document": (OpenDataContractStandard, DOCUMENT, OpenDataContractStandard.model_fields),
     "table": (SchemaObject, odcs.TABLE_SUPPORTED, odcs.TABLE_INFORMATIONAL),
@@ -99,7 +99,7 @@ def test_the_example_in_contracts_is_a_valid_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["values.md", "files.md", "quality.md", "tutorial/own-files.md", "tutorial/own-topic.md"]
+    "document", ["values.md", "files.md", "quality.md", "sla.md", "tutorial/own-files.md", "tutorial/own-topic.md"]
 )
 def test_the_example_of_a_page_is_a_valid_contract(document: str) -> None:
     examples = blocks(document, "yaml")

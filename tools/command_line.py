@@ -28,6 +28,7 @@ COMMANDS = (
     "setup",
     "query",
     "tables",
+    "sla",
     "contracts",
     "local",
 )

@@ -28,6 +28,7 @@ from contracts.odcs.partitions import with_partition
 from contracts.odcs.problems import ContractError, Problem, Problems, with_lines
 from contracts.odcs.quality import named, rules_of
 from contracts.odcs.relationships import Names, orphan_rules
+from contracts.odcs.service_levels import with_service_levels
 from contracts.odcs.yaml_text import mapping
 from contracts.table import Identity, Kind, Table, WriteDisposition
 
@@ -146,6 +147,7 @@ def _tables(file: str, raw: Mapping[str, Any]) -> list[Table]:
         with problems.collecting():
             tables.append(_table(place, member))
     problems.check()
+    tables = with_service_levels(raw, tables)
     return [replace(table, contract_id=str(raw["id"]), contract_version=str(raw["version"])) for table in tables]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, PASSED_OVER, QUALITY, RUN, STAGED
+from connectors.sinks.destination import Destination
+from contracts.service_levels import service_level_query
 from pipelines.batch.preflight import PreparedBatch
 from pipelines.runs.summary import Counts, EndOfRun, TableCounter, TableSummary
 from transforms.ledger import State
@@ -61,7 +63,10 @@ def batch_summary(prepared: PreparedBatch, began: datetime, why: str | None, sec
         state=State(end["state"]),
         why=detail.get("why") or None,
         seconds=seconds,
-        tables=_tables(lines),
+        tables={
+            name: replace(table, service_levels=_levels(prepared.destination, name))
+            for name, table in _tables(lines).items()
+        },
         passed_over=passed_over or NOTHING_PASSED_OVER,
         output={name: detail.get(name, []) for name in OUTPUT},
     )
@@ -93,3 +98,18 @@ def _tables(lines: dict[str, list[dict[str, Any]]]) -> dict[str, TableSummary[Co
     for line in lines[QUALITY]:
         rules[line["table"]].append(line["detail"])
     return {name: counter.summary(missing.get(name), rules[name]) for name, counter in counters.items()}
+
+
+def _levels(to: Destination, name: str) -> tuple[dict[str, Any], ...]:
+    """Return the service levels of a table, for who measures them later without its contract."""
+    if name not in to.tables:  # of a run that had other files
+        return ()
+    table, path = to.tables[name], to.path(to.datasets[name], name)
+    return tuple(
+        {
+            "name": level.name,
+            "seconds": level.seconds,
+            **({"problem": level.problem} if level.problem else {"sql": service_level_query(table, path, level)}),
+        }
+        for level in table.service_levels
+    )

@@ -49,6 +49,8 @@ class TableSummary(Generic[CountsT]):
     """Columns that no file has, and the names that the files have instead; None if there are none."""
     quality: tuple[Mapping[str, Any], ...] = ()
     """What became of each quality rule."""
+    service_levels: tuple[Mapping[str, Any], ...] = ()
+    """The service levels of the contract: `name`, `seconds` at most, and `sql` that measures it, or its `problem`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the value of a table's name under `tables`."""
@@ -58,6 +60,7 @@ class TableSummary(Generic[CountsT]):
             "sources": {source: asdict(counts) for source, counts in self.sources.items()},
             **({"missing_columns": self.missing_columns} if self.missing_columns else {}),
             **({"quality": list(self.quality)} if self.quality else {}),
+            **({"service_levels": list(self.service_levels)} if self.service_levels else {}),
         }
 
 

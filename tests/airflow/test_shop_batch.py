@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 DAG = "shop_batch"
 DATE = "2026-11-23"
 TABLES = ("customers", "products", "transactions", "user_events")
+LATE = {"name": "freshness", "seconds": 59, "sql": "SELECT 60 AS seconds"}
+UNKNOWN = {"name": "freshness", "seconds": 0, "problem": "no unit"}
 
 
 def rows_of(cloud: Cloud) -> dict[str, list[dict[str, Any]]]:
@@ -117,6 +119,8 @@ def test_the_checks_query_the_warehouse(airflow: Airflow, cloud: Cloud, first: s
     [
         ("ledger", {"run_id": "no-such-run"}, "the ledger of no-such-run does not balance"),
         ("row_counts", {"tables": {name: {"written": 1} for name in TABLES}}, "of the 1 rows that the run wrote"),
+        ("service_levels", {"tables": {"t": {"service_levels": [LATE]}}}, "t: freshness is 60 s, at most 59 s"),
+        ("service_levels", {"tables": {"t": {"service_levels": [UNKNOWN]}}}, "cannot be measured: no unit"),
     ],
 )
 def test_a_check_fails_if_the_warehouse_differs(

@@ -20,7 +20,7 @@ from contracts.odcs.documentation import markdown
 from contracts.odcs.problems import ContractError
 from contracts.odcs.tables import load, shipped
 from contracts.schemas import arrow_schema, bigquery_schema
-from contracts.table import Column, CsvDialect, Kind, PartitionBy, Table, UnknownFields, WriteDisposition
+from contracts.table import Column, CsvDialect, Kind, PartitionBy, ServiceLevel, Table, UnknownFields, WriteDisposition
 from tests.contracts.small_contract import contract, load_one, property_of
 
 FOLDER = Path(__file__).parent / "odcs"
@@ -166,6 +166,7 @@ def test_informational_sections_change_nothing() -> None:
         contract_id="6f2f7c1e-payments",
         contract_version="2.3.1",
         description="Payments that were settled.",
+        service_levels=(ServiceLevel("latency of day", is_latency=True, seconds=4 * 86_400, path=("day",)),),
     )
 
 
