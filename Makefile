@@ -95,6 +95,7 @@ test-cloud: $(if $(PROJECT),$(if $(BUCKET),install)) ## end to end on real BigQu
 .PHONY: bench
 bench: install ## measure batch and stream, and other implementations, in minutes; FULL=1: with limits, in an hour
 	@$(BIN)/python -m benchmarks.batch $(if $(FULL),--full); batch=$$?; \
+		$(BIN)/python -m benchmarks.forms $(if $(FULL),,--rounds 1 --events 100000) || batch=1; \
 		$(BIN)/python -m benchmarks.stream $(if $(FULL),--full) && exit $$batch
 
 .PHONY: lint lint-format lint-ruff lint-types lint-imports lint-words

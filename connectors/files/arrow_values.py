@@ -224,7 +224,7 @@ def _moment(value: int, unit: int) -> str:
     """
     seconds, rest = divmod(value, unit)
     micros, nanos = divmod(rest * (1_000_000_000 // unit), 1_000)
-    text = (EPOCH + timedelta(seconds=seconds, microseconds=micros)).isoformat()
+    text = (EPOCH + timedelta(0, seconds, micros)).isoformat()
     if nanos:
         text = f"{text[:19]}.{micros * 1_000 + nanos:09}"
     return text

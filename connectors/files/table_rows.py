@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import IO, Any, BinaryIO, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -39,6 +40,10 @@ PIECE_BYTES = 4 << 20
 """Rows are converted in pieces of about this size: a file may store a text once and refer to it in every row."""
 MAX_DECOMPRESSED_BYTES = 4 << 30
 """The most bytes of such a file in a compressed file: it needs a temporary file, since footers are at the end."""
+
+
+ENCODER = msgspec.json.Encoder()
+"""Five times as fast as `json`, and refuses what is not UTF-8."""
 
 
 class TableFormat(NamedTuple):
@@ -215,5 +220,9 @@ def base64_fields(columns: Iterable[Column]) -> dict[str, Base64]:
 
 def canonical_json(record: dict[str, object]) -> bytes:
     """Return one row as JSON, in the order of its columns, with the original bytes of `surrogateescape` text."""
+    try:
+        return ENCODER.encode(record)
+    except UnicodeEncodeError:
+        pass
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8", "surrogateescape")

@@ -15,6 +15,9 @@ __all__ = ["canonical_json", "nested_json", "parse_nested"]
 
 BLANKS = " \t\r\n"
 WHOLE = re.compile(r"-?[0-9]+")
+SHORT_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,6})\.[0-9]{1,7}")
+"""Of numbers with a fraction those that a double holds so that its text is the same number."""
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 STORED_INTEGERS = range(-(2**63), 2**64)
 """The integers that BigQuery stores in JSON as they are."""
 
@@ -50,7 +53,7 @@ def canonical_json(value: object, path: str) -> str:
     A number that neither 64 bits nor a double holds exactly becomes a string of its digits, because BigQuery would
     round it. Raises NotClean(invalid_encoding) for half of a surrogate pair.
     """
-    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = ENCODER.encode(_plain(value))
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -59,9 +62,12 @@ def canonical_json(value: object, path: str) -> str:
 
 
 def _plain(value: object) -> object:
+    kind = type(value)
+    if kind is str or kind is bool or value is None:  # most values; the checks below take several times as long
+        return value
     if isinstance(value, Number):
         return _number(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
@@ -74,6 +80,8 @@ def _number(text: Number) -> int | float | str:
         if number in STORED_INTEGERS:
             return number
     double = float(text)
+    if SHORT_DECIMAL.fullmatch(text):
+        return double
     if double not in (float("inf"), float("-inf")) and Decimal(repr(double)) == Decimal(text):
         return double
     return str(text)
