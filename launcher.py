@@ -7,6 +7,7 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py tables --local                   # the tables that there are
   python3 launcher.py contracts infer MY_FOLDER        # a draft of a contract for own files; also: check, try, …
   python3 launcher.py sla --local                      # whether they keep the service levels of their contracts
+  python3 launcher.py replay --table customers --dry_run --local    # dead letters through today's contracts again
   python3 launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \
       --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
   python3 launcher.py setup --bucket gs://B --create_bucket --project P --location EU
@@ -80,6 +81,7 @@ INTERRUPTED = {
 COMMANDS = (
     "batch",
     "stream",
+    "replay",
     "demo",
     "doctor",
     "generate",

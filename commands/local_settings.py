@@ -8,7 +8,7 @@ from pipelines.runs.command_line import CommandLine
 from pipelines.runs.options import LOCAL_BUCKET
 from pipelines.runs.settings import BatchSettings
 
-__all__ = ["create_local_buckets", "with_local_folders", "with_local_place"]
+__all__ = ["LOCAL_FOLDERS", "create_local_buckets", "with_local_folders", "with_local_place"]
 
 LOCAL_FOLDERS = {name: join(LOCAL_BUCKET, name) for name in ("processed", "dead_letters")} | {
     "input": join(LOCAL_BUCKET, "raw")

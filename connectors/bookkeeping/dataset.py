@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+from google.cloud.bigquery import Table
+
 from connectors.bigquery.ddl import create_table, create_view
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.ledger import CURRENT, LedgerTable, view_query
+from connectors.bookkeeping.current_letters import CURRENT_LETTERS, letters_query
+from connectors.bookkeeping.ledger import CURRENT, view_query
 from connectors.bookkeeping.specs import operations_specs
 
 __all__ = ["ensure_operations", "operations_statements"]
 
 
 def ensure_operations(warehouse: Warehouse, dataset: str) -> None:
-    """Create the dataset, its tables and its view if they do not exist.
+    """Create the dataset, its tables and its views if they do not exist; bring views of a version before up to date.
 
     Raises UsageError if one of them exists in another location or with an incompatible schema.
     """
     warehouse.ensure_dataset(dataset)
     for spec in operations_specs(dataset):
         warehouse.ensure_table(spec)
-    LedgerTable(warehouse, dataset).ensure_view()
+    for name, query in _views(warehouse.project, dataset).items():
+        _ensure_view(warehouse, dataset, name, query)
 
 
 def operations_statements(project: str, dataset: str) -> list[str]:
-    """Return the SQL statements that create the tables and the view of `ensure_operations` in an existing dataset."""
-    view = create_view(project, dataset, CURRENT, view_query(project, dataset))
-    return [*(create_table(project, spec) for spec in operations_specs(dataset)), view]
+    """Return the SQL statements that create the tables and views of `ensure_operations` in an existing dataset."""
+    views = [create_view(project, dataset, name, query) for name, query in _views(project, dataset).items()]
+    return [*(create_table(project, spec) for spec in operations_specs(dataset)), *views]
+
+
+def _views(project: str, dataset: str) -> dict[str, str]:
+    return {CURRENT: view_query(project, dataset), CURRENT_LETTERS: letters_query(project, dataset)}
+
+
+def _ensure_view(warehouse: Warehouse, dataset: str, name: str, query: str) -> None:
+    view = warehouse.existing(dataset, name)
+    if view is None:
+        view = Table(warehouse.reference(dataset, name))
+        view.view_query = query
+        warehouse.client.create_table(view, exists_ok=True)
+    elif view.view_query != query:
+        view.view_query = query
+        warehouse.client.update_table(view, ["view_query"])

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.cloud.bigquery import Table
-
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_lines import SINCE, current_query
 from connectors.bookkeeping.line_sums import sums_of
@@ -74,18 +72,6 @@ class LedgerTable:
         self._dataset = dataset
         self._table = f"`{warehouse.project}.{dataset}.{self._spec.name}`"
         self._current = f"`{warehouse.project}.{dataset}.{CURRENT}`"
-
-    def ensure_view(self) -> None:
-        """Create the view `ledger_current`, or bring that of a version before up to date. The table must exist."""
-        query = view_query(self._warehouse.project, self._dataset)
-        view = self._warehouse.existing(self._dataset, CURRENT)
-        if view is None:
-            view = Table(self._warehouse.reference(self._dataset, CURRENT))
-            view.view_query = query
-            self._warehouse.client.create_table(view, exists_ok=True)
-        elif view.view_query != query:
-            view.view_query = query
-            self._warehouse.client.update_table(view, ["view_query"])
 
     def record(self, run: Run, kind: str, lines: Iterable[Mapping[str, Any]]) -> None:
         """Append lines of one kind; `lines` hold the columns that a run does not determine."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,18 +21,17 @@ from connectors.bigquery.warehouse import JobFailed
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.leases import Heartbeat
 from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, RUN, STAGED
-from connectors.bookkeeping.specs import spec_of
-from connectors.bookkeeping.statements import dead_letters_id, statement_id
+from connectors.bookkeeping.statements import statement_id
 from connectors.bookkeeping.write_streams import WriteStreams
 from connectors.files.storage import Storage
 from connectors.retry import RetryPolicy
+from connectors.sinks.dead_letter_store import DeadLetterStore
 from connectors.sinks.destination import Destination, table_spec
 from connectors.sinks.merge import merge_statement
 from connectors.sinks.parquet import run_folder
 from connectors.sinks.partition_ranges import MAX_PARTITIONS, conditions, partitions_query
 from connectors.sinks.quality import Partitions, recorded_rules
 from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
-from contracts.bookkeeping import DEAD_LETTERS
 from contracts.lineage import INGESTED_AT, SOURCE
 from contracts.schemas import any_partition, bigquery_schema, quote
 from contracts.table import Table, WriteDisposition
@@ -93,19 +92,21 @@ class LoadTables(beam.PTransform[PCollection[Balance], PCollection[str]]):
     Attributes:
         destination: The tables and the warehouse.
         storage: Where the shards are.
+        dead_letters: What becomes of the refused records.
     """
 
     destination: Destination
     storage: Storage
+    dead_letters: DeadLetterStore
 
     def expand(self, balances: PCollection[Balance]) -> PCollection[str]:
         run_ids: PCollection[str] = (
             balances
-            | "Record balance" >> beam.ParDo(_RecordBalance(self.destination))
+            | "Record balance" >> beam.ParDo(_RecordBalance(self.destination, self.dead_letters))
             | "Checkpoint balance" >> beam.Reshuffle()
             | "Load staging" >> beam.ParDo(_LoadStaging(self.destination))
             | "Checkpoint load" >> beam.Reshuffle()
-            | "Merge" >> beam.ParDo(_Merge(self.destination))
+            | "Merge" >> beam.ParDo(_Merge(self.destination, self.dead_letters))
             | "Key by run" >> beam.Map(lambda table: (None, table))
             | "Gather tables" >> beam.GroupByKey()
             | "Close" >> beam.ParDo(_Close(self.destination, self.storage))
@@ -119,13 +120,16 @@ class _RecordBalance(beam.DoFn):
     Stores the dead letters and writes the ledger first. Raises RunStopped if the run may not load.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, dead_letters: DeadLetterStore) -> None:
         self._to = destination
+        self._dead_letters = dead_letters
 
     def process(self, balance: Balance) -> Iterator[TableLoad]:
         to, run = self._to, self._to.run
         ensure_operations(to.warehouse, run.operations_dataset)
-        self._store_dead_letters(balance.dead_letter_files)
+        if balance.dead_letter_files:
+            _take_leases(to, sorted(to.tables))
+            self._dead_letters.store(balance.dead_letter_files)
         for table, counts in balance.counts.items():
             to.ledger.record_counts(run, STAGED, to.qualified(table), counts)
         missing = [
@@ -148,32 +152,6 @@ class _RecordBalance(beam.DoFn):
         for table, counts in balance.counts.items():
             files = tuple(file for file in balance.dead_letter_files if any(row[0] == table for row in file.rows))
             yield TableLoad(table, balance.shards.get(table, ()), dict(counts), files)
-
-    def _store_dead_letters(self, files: tuple[DeadLetterFile, ...]) -> None:
-        if not files:
-            return
-        to, run, dataset = self._to, self._to.run, self._to.run.operations_dataset
-        _take_leases(to, sorted(to.tables))
-        spec = spec_of(DEAD_LETTERS, dataset)
-        uris = [file.uri for file in files]
-        prefix = staging_prefix(run.run_id, to.datasets.values())
-        staging = replace(spec, name=f"{prefix}dead_letters_{digest(*uris)}")
-        schema = [as_loaded(field) for field in spec.schema]
-        to.warehouse.create_staging(replace(staging, schema=tuple(schema)), STAGING_LIFETIME)
-        to.warehouse.load(
-            uris, dataset, staging.name, schema, load_id(run.run_id, spec.name, f"{dataset}.{staging.name}", uris)
-        )
-        names = [field.name for field in spec.schema]
-        into, values = ", ".join(map(quote, names)), ", ".join(map(_dead_letter_value, names))
-        to.warehouse.execute(
-            f"INSERT INTO {to.path(dataset, spec.name)} ({into})\nSELECT {values}\n"
-            f"FROM {to.path(dataset, staging.name)} AS incoming_row"
-            f" WHERE {to.lease_condition(min(to.tables))} AND NOT EXISTS (SELECT 1"
-            f" FROM {to.path(dataset, spec.name)} AS existing_row"
-            " WHERE existing_row.dead_letter_id = incoming_row.dead_letter_id)",
-            dead_letters_id(dataset, run.run_id, run.token),
-        )
-        to.warehouse.drop(dataset, staging.name)
 
 
 class _LoadStaging(beam.DoFn):
@@ -204,8 +182,9 @@ class _Merge(beam.DoFn):
     without noticing must take its buckets again, and meets this run's name on the lease.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, dead_letters: DeadLetterStore) -> None:
         self._to = destination
+        self._dead_letters = dead_letters
 
     def process(self, element: StagedTable) -> Iterator[LoadedTable]:
         load, staging, load_job = element
@@ -234,6 +213,7 @@ class _Merge(beam.DoFn):
             metrics.count(RECORDS, rows, table.name, "written")
             metrics.count(RECORDS, staged - rows, table.name, "duplicate")  # of rows that the table had before
             balanced = _balanced(load, written, affected)
+            self._dead_letters.loaded(table)
             to.ledger.record_counts(run, LOADED, name, load.counts, written)
         logger.info("%s: %d rows written", table.name, rows)
         yield LoadedTable(
@@ -250,7 +230,9 @@ class _Merge(beam.DoFn):
         operations, run, name = to.run.operations_dataset, to.run, to.qualified(table.name)
         target, source = to.path(dataset, table.name), to.path(operations, staging)
         ranges = self._ranges(table, dataset, staging, staged_rows)
-        sql = merge_statement(table, target, source, to.lease_condition(table.name), ranges)
+        sql = merge_statement(
+            table, target, source, to.lease_condition(table.name), ranges, self._dead_letters.since(table)
+        )
         try:
             return to.warehouse.execute(sql, statement_id(operations, name, run.run_id, run.token))
         except JobFailed:
@@ -379,8 +361,3 @@ def _balanced(load: TableLoad, written: Mapping[str, int], affected: int) -> boo
     """
     staged = {source: counts.written for source, counts in load.counts.items()}
     return affected <= sum(written.values()) and all(rows <= staged.get(source, 0) for source, rows in written.items())
-
-
-def _dead_letter_value(name: str) -> str:
-    value = f"incoming_row.{quote(name)}"
-    return f"PARSE_JSON({value})" if name == "attributes" else value

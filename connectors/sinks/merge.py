@@ -17,25 +17,36 @@ from contracts.table import Column, Identity, Kind, Table, UnknownFields, WriteD
 __all__ = ["merge_statement"]
 
 
-def merge_statement(table: Table, target: str, staging: str, lease: str, ranges: Sequence[str] = ()) -> str:
+def merge_statement(
+    table: Table, target: str, staging: str, lease: str, ranges: Sequence[str] = (), since: str = ""
+) -> str:
     """Return the INSERT or MERGE, or a transaction of one for each of `ranges`. `_ingested_at` is when it runs.
 
     `target` and `staging` are quoted table paths, `lease` is what `lease_condition` returns, `ranges` are conditions on
-    the partition column.
+    the partition column. `since` is set if the rows are older than the run: a query of `_source`, `_position` and
+    `since`. A MERGE without `versionBy` then updates only rows that were written before that.
     """
+    if since and table.disposition is WriteDisposition.MERGE and table.version_by is None:
+        staging = (
+            f"(SELECT row.*, known.since FROM {staging} AS row JOIN ({since}) AS known USING (_source, _position))"
+        )
+    else:
+        since = ""
     if not ranges:
-        return _statement(table, target, staging, lease, "", table.disposition)
+        return _statement(table, target, staging, lease, "", table.disposition, since)
     statements, disposition = [], table.disposition
     if disposition is WriteDisposition.REPLACE:
         statements = [f"DELETE FROM {target} WHERE {lease} AND {each}" for each in ranges]
         disposition = WriteDisposition.APPEND
-    statements += [_statement(table, target, staging, lease, f" AND {each}", disposition) for each in ranges]
+    statements += [_statement(table, target, staging, lease, f" AND {each}", disposition, since) for each in ranges]
     return transaction(statements)
 
 
-def _statement(table: Table, target: str, staging: str, lease: str, part: str, disposition: WriteDisposition) -> str:
+def _statement(
+    table: Table, target: str, staging: str, lease: str, part: str, disposition: WriteDisposition, since: str
+) -> str:
     columns = stored_columns(table)
-    read = ", ".join(quote(column.name) for column in columns if column.name != INGESTED_AT)
+    read = ", ".join(quote(column.name) for column in columns if column.name != INGESTED_AT) + (since and ", since")
     staged = f"(SELECT {read} FROM {staging} WHERE {lease}{part})"
     into = ", ".join(quote(column.name) for column in columns)
     values = ", ".join(map(_value, columns))
@@ -59,7 +70,7 @@ def _statement(table: Table, target: str, staging: str, lease: str, part: str, d
             updates = ", ".join(f"{quote(column.name)} = {_value(column)}" for column in columns)
             return (
                 f"MERGE {target} AS existing_row USING {staged} AS incoming_row ON {same_key}\n"
-                f"WHEN MATCHED AND {_not_older(table)}({_differs(table)}) THEN UPDATE SET {updates}\n"
+                f"WHEN MATCHED AND {_not_older(table, since)}({_differs(table)}) THEN UPDATE SET {updates}\n"
                 f"WHEN NOT MATCHED THEN INSERT ({into}) VALUES ({values})"
             )
 
@@ -82,11 +93,15 @@ def _value(column: Column) -> str:
     return f"PARSE_JSON({staged})" if column is EXTRA else from_staging(column, staged)
 
 
-def _not_older(table: Table) -> str:
+def _not_older(table: Table, since: str) -> str:
     """Return the condition that the stored row has no greater version, with the AND behind it; "" without `versionBy`.
+
+    With `since`, the condition that the stored row was written before the incoming one was read for the first time.
 
     As within a run, a row without a version loses, and of equal versions the later one wins.
     """
+    if since:
+        return f"existing_row.{INGESTED_AT} < incoming_row.since AND "
     if table.version_by is None:
         return ""
     stored, incoming = (f"{row}.{quote(table.version_by)}" for row in ("existing_row", "incoming_row"))

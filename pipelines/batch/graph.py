@@ -22,6 +22,7 @@ from apache_beam.pvalue import PBegin, PCollection
 from connectors.files.names import InputFile
 from connectors.files.storage import Storage
 from connectors.files.table_rows import TABLE_FORMATS
+from connectors.sinks.dead_letter_store import NewDeadLetters
 from connectors.sinks.destination import Destination
 from connectors.sinks.load import LoadTables
 from connectors.sinks.parquet import WriteDeadLetters, WriteShards
@@ -82,7 +83,7 @@ class Batch:
             read=ReadFiles(inputs, tables, run, storage),
             write_rows=WriteShards(run, storage),
             write_dead_letters=WriteDeadLetters(tables, run, storage, destination.datasets),
-            load=LoadTables(destination, storage),
+            load=LoadTables(destination, storage, NewDeadLetters(destination)),
         )
 
     def build(self, pipeline: beam.Pipeline) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 import time
@@ -23,14 +24,17 @@ from pipelines.engines.dataflow import submit
 from pipelines.engines.job_options import batch_options
 from pipelines.engines.pipeline import new_pipeline
 from pipelines.engines.runners import is_dataflow
+from pipelines.runs.beam_arguments import BeamArguments
 from pipelines.runs.leasing import refuse_unless_free
 from pipelines.runs.settings import BatchSettings
 from transforms.progress import Progress
 from transforms.run_state import RunState, registered
 
-__all__ = ["run_batch"]
+__all__ = ["execute", "run_batch"]
 
 logger = logging.getLogger(__name__)
+EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Stopped|[a-z]): ")
+"""How the last part of a traceback begins: the class of the exception."""
 
 
 def run_batch(
@@ -56,7 +60,7 @@ def run_batch(
         state.progress.total = sum(file.size for file in batch.inputs)
         display = show_progress(state.progress) if show_progress else nullcontext()
         with registered(batch.run.token, state), display:
-            why = _execute(prepared, settings, log)
+            why = execute(prepared, settings.beam, log)
     return batch_summary(prepared, began, why, time.monotonic() - started)
 
 
@@ -64,15 +68,15 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _execute(prepared: PreparedBatch, settings: BatchSettings, log: Callable[[str], None]) -> str | None:
+def execute(prepared: PreparedBatch, beam: BeamArguments, log: Callable[[str], None]) -> str | None:
     """Run the graph under the tables' leases; return why it failed, None if it did not."""
     destination, run = prepared.destination, prepared.batch.run
     leases = Leases(destination.warehouse, run.operations_dataset)
     names = [destination.qualified(name) for name in prepared.batch.tables]
     refuse_unless_free(leases, names, run, log)
     with Heartbeat(leases, names, run.token), _noticing_interrupts() as interrupted:
-        options = batch_options(settings.beam)
-        pipeline = new_pipeline(options, _runner(settings.beam.runner, log))
+        options = batch_options(beam)
+        pipeline = new_pipeline(options, _runner(beam.runner, log))
         prepared.batch.build(pipeline)
         try:
             submit(pipeline, log).wait_until_finish()
@@ -86,8 +90,15 @@ def _execute(prepared: PreparedBatch, settings: BatchSettings, log: Callable[[st
             logger.debug("the job failed", exc_info=True)
             if interrupted.is_set():  # FnApiRunner turns KeyboardInterrupt into an error of the step, as text
                 raise KeyboardInterrupt from None
-            return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            return reason_of(error)
     return None
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error of a job in one line: Beam's text ends with the exception of the step, which may have lines."""
+    lines = [line for line in str(error).splitlines() if line.strip(" ^")]
+    named = [line for line in lines if EXCEPTION.match(line)]
+    return (named or lines or [type(error).__name__])[-1].strip()
 
 
 @contextmanager

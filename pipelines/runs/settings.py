@@ -16,7 +16,7 @@ from pipelines.runs.command_line import CommandLine
 from pipelines.runs.options import DEFAULT_GROUP, DEFAULT_TOPIC, OperationsOptions
 from pipelines.runs.required import check_required
 
-__all__ = ["BatchSettings", "Beginning", "RunSettings", "StreamSettings", "check_names"]
+__all__ = ["DATASET", "RUN_ID", "BatchSettings", "Beginning", "RunSettings", "StreamSettings", "check_names"]
 
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

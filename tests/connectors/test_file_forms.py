@@ -13,10 +13,10 @@ import yaml
 from connectors.files.names import InputFile, belonging
 from connectors.files.storage import StoredFile
 from connectors.sources.files import FileRange, blocks_of
+from connectors.sources.stored_letters import decode_again
 from contracts.decoding.decoder import Decoder
 from contracts.odcs.tables import load
 from contracts.table import Table
-from pipelines.replay import decode_again
 
 TODAY = date(2024, 6, 15)
 PROPERTIES = "[{name: ride_id, logicalType: integer, primaryKey: true}, {name: minutes, logicalType: integer}]"

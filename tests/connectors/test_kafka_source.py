@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from connectors.kafka.partitions import topic_partition, uri
 from connectors.sources.kafka import BLOCK_BYTES, BLOCK_RECORDS, BlockMaker, Held, KafkaRecord
 from connectors.sources.read_offsets import ReadOffsets
+from connectors.sources.stored_letters import decode_again
 from contracts.decoding.decoder import Block, Decoder, Format
 from contracts.decoding.envelope import ENVELOPE, envelope_attributes
 from contracts.odcs.tables import shipped
 from contracts.refusal import MAX_STORED_BYTES, ErrorCode
-from pipelines.replay import decode_again
 from tests import runs
 from transforms.dead_letters import dead_letters
 from transforms.offsets import DEAD_LETTERS, Stamp

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from connectors.bigquery.warehouse import Warehouse
+from connectors.sources.stored_letters import decode_again
 from contracts.odcs.tables import load
 from launcher import main
-from pipelines.replay import decode_again
 from tests.e2e.clouds import Cloud
 
 pytestmark = pytest.mark.e2e

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from connectors.files.storage import Storage
+from connectors.sources.stored_letters import decode_again
 from contracts.odcs.tables import shipped
 from operations.demo import QUERIES
 from operations.demo_stream import SENT_BEFORE, STREAM_EVENTS
-from pipelines.replay import decode_again
 from sample_data.seed import SIZES
 from tests import oracle
 from tests.e2e.clouds import ROOT, Cloud

@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from connectors.sources.stored_letters import decode_again
 from contracts.bisect import DATA_ERRORS
 from contracts.decoding.decoder import HASH_LOW, RAW, Block, Decoded, Decoder
 from contracts.refusal import ErrorCode, Refusal
 from contracts.schemas import arrow_schema
 from contracts.table import Table
-from pipelines.replay import decode_again
 from tests import runs
 from tests.fuzz.cases import DERIVED, TODAY
 from transforms.coders import as_ipc, from_ipc

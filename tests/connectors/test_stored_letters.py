@@ -18,11 +18,11 @@ import pytest
 from connectors.files.names import InputFile, belonging
 from connectors.files.storage import Storage
 from connectors.sources.files import FileRange, blocks_of, read_blocks
+from connectors.sources.stored_letters import decode_again
 from contracts.decoding.decoder import Decoder
 from contracts.odcs.tables import shipped
 from contracts.refusal import Refusal
 from contracts.table import Table
-from pipelines.replay import decode_again
 from sample_data.generate import generate
 from transforms.dead_letters import dead_letters
 from transforms.run import Run

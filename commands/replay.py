@@ -1,0 +1,95 @@
+"""`replay`: dead letters through today's contracts again."""
+
+from __future__ import annotations
+
+from commands.arguments import add_place, at_least_one, parser, place
+from commands.local_settings import LOCAL_FOLDERS
+from commands.process_state import interruptible, quiet
+from commands.session import cloud
+from connectors.files.storage import Storage
+from console.batch_progress import batch_progress
+from console.report import print_lines, print_summary
+from console.terminal import Terminal
+from console.waits import log_waits
+from contracts.errors import UsageError
+from pipelines.replay.dry_run import dry_run_lines
+from pipelines.replay.run import ReplaySettings, run_replay
+from pipelines.replay.selection import Selection
+from pipelines.runs.contracts import load_contracts
+from pipelines.runs.exit_codes import EXIT_CODES
+from pipelines.runs.required import check_required
+from pipelines.runs.settings import DATASET, RUN_ID
+from pipelines.runs.summary import as_json
+from transforms.run_state import RunState
+
+__all__ = ["run"]
+
+
+def run(argv: list[str], terminal: Terminal) -> int:
+    """Run the command and return its exit code."""
+    command = parser(
+        "replay",
+        "Send dead letters through today's contracts again. What passes is written once, with its source and position;"
+        " what is refused again stays, with the new reason. No dead letter is deleted.",
+        "--where \"error_code = 'missing_required'\" --dry_run --local\n"
+        "--where \"failed_at > '2026-01-31'\" --table orders --contracts MY_CONTRACTS --local\n"
+        "--table orders --project P --location EU --processed gs://B/processed --dead_letters gs://B/dead_letters",
+    )
+    command.add_argument("--where", default="", help="condition on columns of dead_letters_current; default: all")
+    command.add_argument("--table", help="letters of this table alone")
+    command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
+    command.add_argument("--again", action="store_true", help="also letters that were written by an earlier replay")
+    command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
+    command.add_argument("--run_id", help="name of the run; repeat the name to continue the run")
+    command.add_argument("--contracts", help="folder or glob of contracts; default: the contracts of this package")
+    command.add_argument("--dataset", help="dataset of the tables; default: the dataset that each contract names")
+    command.add_argument("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
+    command.add_argument("--processed", help="folder for Parquet files, gs:// unless --local")
+    command.add_argument("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
+    command.add_argument("--max_record_bytes", type=at_least_one, default=10_000_000, help="default 10000000")
+    command.add_argument("--summary", help="write the summary as JSON to this file, local or gs://")
+    add_place(command)
+    arguments = command.parse_args(argv)
+    project, location = place(arguments, "replay")
+    folders = {name: getattr(arguments, name) for name in ("processed", "dead_letters")}
+    if arguments.local:
+        folders = {name: folder or LOCAL_FOLDERS[name] for name, folder in folders.items()}
+    elif not arguments.dry_run:
+        check_required({f"--{name}": folder for name, folder in folders.items()}, ": gs:// folders, as for batch")
+    _check_names(arguments.run_id, arguments.dataset, arguments.operations_dataset)
+    selection = Selection.of(arguments.where, arguments.table, arguments.limit, arguments.again)
+    settings = ReplaySettings(
+        project=project,
+        location=location,
+        operations_dataset=arguments.operations_dataset,
+        dataset=arguments.dataset,
+        processed=folders["processed"] or "",
+        dead_letters=folders["dead_letters"] or "",
+        run_id=arguments.run_id,
+        max_record_bytes=arguments.max_record_bytes,
+        selection=selection,
+    )
+    interruptible()
+    state = RunState()
+    with log_waits(terminal.log), cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
+        quiet()
+        storage = Storage(project)
+        contracts = load_contracts(storage, arguments.contracts)
+        if arguments.dry_run:
+            print_lines(terminal.output, dry_run_lines(settings, contracts, terminal.log))
+            return 0
+        summary = run_replay(
+            settings, contracts, terminal.log, state, lambda it: batch_progress(terminal.progress, terminal.log, it)
+        )
+        if arguments.summary:
+            storage.write(arguments.summary, as_json(summary.to_json()))
+    print_summary(terminal.output, summary.to_json())
+    return EXIT_CODES[summary.state]
+
+
+def _check_names(run_id: str | None, *datasets: str | None) -> None:
+    if run_id and not RUN_ID.fullmatch(run_id):
+        raise UsageError("--run_id takes letters, digits, _ . and -, at most 100")
+    for dataset in datasets:
+        if dataset is not None and not DATASET.fullmatch(dataset):
+            raise UsageError(f"{dataset[:80]!r} is not a dataset name: use letters, digits and _ only")

@@ -1,0 +1,159 @@
+"""Send dead letters again: the graph of a batch, whose input are stored letters instead of files."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.ledger import INPUT, RUN, LedgerTable
+from connectors.files.names import InputFile
+from connectors.files.storage import Storage
+from connectors.sinks.dead_letter_store import ReplayedDeadLetters
+from connectors.sinks.destination import Destination, table_spec
+from connectors.sinks.load import LoadTables
+from connectors.sinks.parquet import WriteDeadLetters, WriteShards
+from connectors.sources.read_letters import ReadLetters
+from contracts.errors import UsageError
+from contracts.table import Table
+from pipelines.batch.graph import Batch
+from pipelines.batch.preflight import PreparedBatch
+from pipelines.batch.run import execute
+from pipelines.batch.summary import BatchSummary, batch_summary
+from pipelines.replay.selection import Selection, why_not
+from pipelines.runs.availability import wait_for_bigquery, wait_for_storage
+from pipelines.runs.beam_arguments import BeamArguments
+from transforms.ledger import State
+from transforms.progress import Progress
+from transforms.run import Run
+from transforms.run_state import RunState, registered
+
+__all__ = ["ReplaySettings", "run_replay", "tables_to_replay"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaySettings:
+    """Where the dead letters and their tables are, and which letters are sent again."""
+
+    project: str
+    location: str
+    operations_dataset: str
+    dataset: str | None
+    """The dataset of all tables, None for the one that each contract names."""
+    processed: str
+    dead_letters: str
+    """Folders for files, as of a batch."""
+    run_id: str | None
+    max_record_bytes: int
+    selection: Selection
+
+
+def tables_to_replay(
+    settings: ReplaySettings, contracts: Mapping[str, Table], log: Callable[[str], None]
+) -> dict[str, Table]:
+    """Return the tables whose letters can be sent again; log the others. Raises UsageError for --table."""
+    chosen = settings.selection.table
+    if chosen and chosen not in contracts:
+        raise UsageError(f"--table: no contract has a table {chosen}; there are {', '.join(sorted(contracts))}")
+    if chosen and (why := why_not(contracts[chosen])):
+        raise UsageError(f"--table {chosen}: {why}")
+    if chosen:
+        return {chosen: contracts[chosen]}
+    for name, table in sorted(contracts.items()):
+        if why := why_not(table):
+            log(f"{name}: not sent again, {why}")
+    return {name: table for name, table in contracts.items() if not why_not(table)}
+
+
+def run_replay(
+    settings: ReplaySettings,
+    contracts: Mapping[str, Table],
+    log: Callable[[str], None],
+    state: RunState,
+    show_progress: Callable[[Progress], AbstractContextManager[None]] | None = None,
+) -> BatchSummary:
+    """Send the selected letters again and return the summary. Raises a ReportedError for what is refused before."""
+    started, began = time.monotonic(), datetime.now(UTC)
+    warehouse, storage = Warehouse(settings.project, settings.location), Storage(settings.project)
+    prepared = _prepare(settings, warehouse, storage, contracts, log)
+    batch, why = prepared.batch, None
+    if prepared.finished:
+        log(f"run {batch.run.run_id} is done already; nothing to do")
+    elif batch.inputs:
+        log(f"run {batch.run.run_id}: dead letters of {', '.join(batch.tables)}")
+        state.progress.total = sum(file.size for file in batch.inputs)
+        display = show_progress(state.progress) if show_progress else nullcontext()
+        with registered(batch.run.token, state), display:
+            why = execute(prepared, BeamArguments((), {}), log)
+    else:
+        log("no dead letter meets the condition")
+    summary = batch_summary(prepared, began, why, time.monotonic() - started)
+    if summary.state is State.DONE:
+        warehouse.drop(settings.operations_dataset, settings.selection.pinned_name(batch.run.run_id))
+    return summary
+
+
+def _prepare(
+    settings: ReplaySettings,
+    warehouse: Warehouse,
+    storage: Storage,
+    contracts: Mapping[str, Table],
+    log: Callable[[str], None],
+) -> PreparedBatch:
+    wait_for_storage(storage, settings.processed, log)
+    wait_for_bigquery(warehouse, settings.operations_dataset, log)
+    ensure_operations(warehouse, settings.operations_dataset)
+    ledger = LedgerTable(warehouse, settings.operations_dataset)
+    lines = ledger.lines(settings.run_id, INPUT, RUN) if settings.run_id else []
+    pinned = [line for line in lines if line["kind"] == INPUT]
+    detail = settings.selection.detail()
+    if any(line["pipeline"] != "replay" or line["detail"] != detail for line in pinned):
+        raise UsageError(f"--run_id: run {settings.run_id} has sent other dead letters; give a new name")
+    now = datetime.now(UTC)
+    run = Run(
+        run_id=settings.run_id or f"replay-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        token=secrets.token_hex(8),
+        pipeline="replay",
+        started_at=pinned[0]["started_at"] if pinned else now,
+        project=settings.project,
+        location=settings.location,
+        operations_dataset=settings.operations_dataset,
+        processed=settings.processed,
+        dead_letters=settings.dead_letters,
+        max_record_bytes=settings.max_record_bytes,
+        max_dead_letter_ratio=1.0,  # what is refused again stays where it is
+    )
+    finished = any(line["kind"] == RUN and line["state"] == State.DONE.value for line in lines)
+    possible = tables_to_replay(settings, contracts, log)
+    inputs: list[InputFile] = []
+    letters = settings.selection.pinned_name(run.run_id)
+    if not finished:
+        settings.selection.pin(warehouse, settings.operations_dataset, run.run_id, possible)
+        path = f"`{warehouse.project}.{settings.operations_dataset}.{letters}`"
+        sizes = warehouse.query(
+            f"SELECT table_name AS name, SUM(LENGTH(raw)) AS size FROM {path} GROUP BY 1 ORDER BY 1"
+        )
+        inputs = [InputFile(row["name"], f"{row['name']}.ndjson", row["size"], 0) for row in sizes]
+        if inputs and not pinned:
+            ledger.record(run, INPUT, [{"detail": detail}])
+    tables = {file.table: possible[file.table] for file in inputs}
+    datasets = {name: settings.dataset or table.dataset for name, table in tables.items()}
+    for name, table in tables.items():
+        warehouse.ensure_dataset(datasets[name])
+        warehouse.ensure_table(table_spec(table, datasets[name]))
+    to = Destination(run, tables, datasets, warehouse)
+    batch = Batch(
+        run,
+        tables,
+        tuple(inputs),
+        read=ReadLetters(letters, tables, run),
+        write_rows=WriteShards(run, storage),
+        write_dead_letters=WriteDeadLetters(tables, run, storage, datasets),
+        load=LoadTables(to, storage, ReplayedDeadLetters(to, to.path(run.operations_dataset, letters))),
+    )
+    return PreparedBatch(batch, to, finished)
