@@ -21,6 +21,7 @@ __all__ = ["documentation"]
 COMMANDS = (
     "batch",
     "stream",
+    "replay",
     "demo",
     "doctor",
     "generate",

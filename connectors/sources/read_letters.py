@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class ReadLetters(beam.PTransform[PBegin, FileRecords]):
-    """Read the letters of `pinned`, a table of the operations dataset that does not change.
+    """Read the dead letters of `pinned`, a table of the operations dataset that does not change.
 
     Attributes:
         pinned: Its name. It has the columns of LETTER_COLUMNS, `attributes` as text, and `table_name`.
-        tables: The tables that the letters are of, by name.
+        tables: The tables that the dead letters are of, by name.
         run: The run.
     """
 

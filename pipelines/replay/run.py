@@ -67,7 +67,10 @@ def tables_to_replay(
     for name, table in sorted(contracts.items()):
         if why := why_not(table):
             log(f"{name}: not sent again, {why}")
-    return {name: table for name, table in contracts.items() if not why_not(table)}
+    possible = {name: table for name, table in contracts.items() if not why_not(table)}
+    if not possible:
+        raise UsageError("no table is left whose dead letters can be sent again")
+    return possible
 
 
 def run_replay(

@@ -43,7 +43,7 @@ class Selection:
         return "failed_at" in self.where.replace("first_failed_at", "")
 
     def query(self, project: str, dataset: str, tables: Mapping[str, Table]) -> str:
-        """Return the query of the letters of `tables`.
+        """Return the query of the dead letters of `tables`.
 
         Of several letters of one place, as after a file was overwritten, the newest counts. Copies of duplicates,
         which a run keeps for an audit, are no refused records.
@@ -63,7 +63,7 @@ class Selection:
         )
 
     def pin(self, warehouse: Warehouse, dataset: str, run_id: str, tables: Mapping[str, Table]) -> None:
-        """Create the table of the letters of a run, unless it exists."""
+        """Create the table of the dead letters of a run, unless it exists."""
         name = self.pinned_name(run_id)
         expires = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {PINNED_DAYS} DAY)"
         warehouse.query(
@@ -72,7 +72,7 @@ class Selection:
         )
 
     def pinned_name(self, run_id: str) -> str:
-        """Return the name of the table that holds the letters of a run."""
+        """Return the name of the table that holds the dead letters of a run."""
         return f"replay_{digest(run_id, json.dumps(self.detail(), sort_keys=True))}"
 
     def detail(self) -> dict[str, object]:

@@ -58,7 +58,7 @@ ACCEPTED = (
 
 
 def condition(text: str) -> str:
-    """Return the condition in GoogleSQL, as it was understood. Raises UsageError for anything else."""
+    """Return the condition in GoogleSQL, as it is understood. Raises UsageError for anything else."""
     try:
         statements = parse(f"SELECT 1 FROM letters WHERE {text}", dialect="bigquery")
     except SqlglotError as error:

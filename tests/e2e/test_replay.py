@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.files.storage import Storage
 from local.services import Endpoints
+from tests import launching
 from tests.e2e.clouds import Cloud
+from tests.e2e.proxies import HoldingProxy
+from tests.launching import Launched
 
 pytestmark = pytest.mark.e2e
+BOUNDARIES = (
+    r"CREATE TABLE IF NOT EXISTS .{1,80}replay_",
+    r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"input")',
+    r"dead_letters-load",
+    r"dead_letters-insert",
+    r"tickets-merge",
+    r"tickets-replayed",
+    r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"loaded")',
+    r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"run")',
+)
+"""The requests that make the steps of a replay, in order."""
 FEW, MANY = ("low", "high"), ("low", "high", "urgent")
 RECORDS = [
     {"ticket_id": "1", "level": "low", "text": "one"},
@@ -22,7 +40,7 @@ RECORDS = [
 ]
 
 
-def contract(folder: Path, levels: tuple[str, ...], *custom: str) -> Path:
+def contract(folder: Path, levels: tuple[str, ...], *custom: str, key: bool = True) -> Path:
     """The contract of tickets whose column `level` has one of `levels`."""
     folder.mkdir(parents=True, exist_ok=True)
     properties = "".join(f"\n      - {{{each}}}" for each in custom)
@@ -35,7 +53,7 @@ schema:
   - name: tickets
     customProperties:{properties or " []"}
     properties:
-      - {{name: ticket_id, logicalType: string, required: true, primaryKey: true}}
+      - {{name: ticket_id, logicalType: string, required: true{", primaryKey: true" if key else ""}}}
       - name: level
         logicalType: string
         required: true
@@ -49,7 +67,7 @@ class Site:
     """The tickets of one test: an input folder, a contract, and datasets."""
 
     def __init__(self, cloud: Cloud, folder: Path, name: str) -> None:
-        self._cloud, self._folder, self._name = cloud, folder, name
+        self._cloud, self._folder, self.name = cloud, folder, name
         (folder / "raw").mkdir()
 
     def batch(self, levels: tuple[str, ...], *custom: str, **records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -67,17 +85,37 @@ class Site:
     @property
     def datasets(self) -> tuple[str, str]:
         """The options that name its datasets."""
-        return f"--dataset={self._name}", f"--operations_dataset={self._name}_operations"
+        return f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"
 
-    def replay(self, levels: tuple[str, ...], *arguments: str, code: int = 0) -> str:
-        """Replay under a contract; what it printed."""
+    def start(self, levels: tuple[str, ...], bigquery: str, *arguments: str) -> Launched:
+        """Start a replay whose BigQuery is at another address."""
         folder = contract(self._folder / "contracts", levels)
+        place = (
+            "--project=local-project",
+            "--location=US",
+            "--processed=gs://replay/p",
+            "--dead_letters=gs://replay/d",
+        )
+        return launching.start(
+            ["replay", *place, f"--contracts={folder}", *self.datasets, *arguments],
+            {**os.environ, "BIGQUERY_EMULATOR_HOST": bigquery},
+        )
+
+    def replay(
+        self, levels: tuple[str, ...], *arguments: str, code: int = 0, custom: tuple[str, ...] = (), key: bool = True
+    ) -> str:
+        """Replay under a contract; what it printed."""
+        folder = contract(self._folder / "contracts", levels, *custom, key=key)
         done = self._cloud.launch("replay", "--local", f"--contracts={folder}", *self.datasets, *arguments, code=code)
         return done.stdout + done.stderr
 
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """The answer to a query; {operations} is the dataset of the ledger."""
+        return self._cloud.rows(sql.format(operations=f"{self.name}_operations"))
+
     def tickets(self) -> dict[str, str]:
         """The texts of the table, by id; each id is there once."""
-        rows = self._cloud.rows(f"SELECT ticket_id, text FROM {self._name}.tickets")
+        rows = self._cloud.rows(f"SELECT ticket_id, text FROM {self.name}.tickets")
         texts = {row["ticket_id"]: row["text"] for row in rows}
         assert len(texts) == len(rows)
         return texts
@@ -85,7 +123,7 @@ class Site:
     def letters(self) -> dict[int, tuple[str, str, int]]:
         """State, code and retries of each dead letter, by position; each position is there once."""
         rows = self._cloud.rows(
-            f"SELECT position, state, error_code, retry_count FROM {self._name}_operations.dead_letters_current"
+            f"SELECT position, state, error_code, retry_count FROM {self.name}_operations.dead_letters_current"
         )
         letters = {row["position"]: (row["state"], row["error_code"], row["retry_count"]) for row in rows}
         assert len(letters) == len(rows)
@@ -126,3 +164,89 @@ def test_a_contract_is_corrected_and_its_dead_letters_replayed(site: Site) -> No
     assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
     # The rows come from where the records were read, so that a batch over the same files adds none.
     assert site.batch(MANY, a=RECORDS)["tables"]["tickets"]["written"] == 0
+
+
+def test_killed_after_every_step(site: Site, local_cloud: tuple[Path, Endpoints]) -> None:
+    """One run that is killed eight times, each time behind the next step, and continued under its name."""
+    site.batch(FEW, a=RECORDS)
+    Storage("local-project").client.create_bucket("replay")
+    endpoint = local_cloud[1].environment()["BIGQUERY_EMULATOR_HOST"]
+    with HoldingProxy(endpoint) as proxy:
+        for step in BOUNDARIES:
+            proxy.hold(step, after=True)
+            process = site.start(MANY, proxy.address, "--run_id=killed")
+            assert proxy.held.wait(60), f"{step} was never reached"
+            assert process.poll() is None
+            process.kill_group()
+    site.replay(MANY, "--run_id=killed")
+    assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
+    assert sorted(site.letters().values()) == [
+        ("open", "invalid_value", 1),
+        ("open", "missing_required", 1),
+        ("written", "invalid_value", 1),
+        ("written", "invalid_value", 1),
+    ]
+    (line,) = site.rows(
+        "SELECT read, written, duplicate, dead_letter FROM {operations}.ledger_current"
+        " WHERE run_id = 'killed' AND kind = 'loaded'"
+    )
+    assert tuple(line.values()) == (4, 2, 0, 2)
+
+
+def test_an_update_that_was_refused_does_not_replace_a_newer_row(site: Site) -> None:
+    merge = "property: writeDisposition, value: merge"
+    site.batch(FEW, merge, a=[{"ticket_id": "1", "level": "low", "text": "old"}, {"ticket_id": "2", "level": "low"}])
+    site.batch(
+        FEW,
+        merge,
+        b=[
+            {"ticket_id": "1", "level": "urgent", "text": "refused, and the newest"},
+            {"ticket_id": "2", "level": "urgent", "text": "refused, and older"},
+        ],
+    )
+    site.batch(FEW, merge, c=[{"ticket_id": "2", "level": "high", "text": "newer"}])
+    site.replay(MANY, custom=(merge,))
+    assert site.tickets() == {"1": "refused, and the newest", "2": "newer"}
+    assert sorted(state for state, _, _ in site.letters().values()) == ["duplicate", "written"]
+
+
+def test_a_table_that_another_run_writes_is_left_alone(site: Site) -> None:
+    site.batch(FEW, a=RECORDS)
+    leases = Leases(Warehouse("local-project", "US"), f"{site.name}_operations")
+    name = f"{site.name}.tickets"
+    assert leases.take([name], "other", "token") is None
+    with Heartbeat(leases, [name], "token"):
+        said = site.replay(MANY, code=2)
+    assert f"table {name} is being written by run other" in said
+    assert site.tickets() == {"1": "one"}
+
+
+def test_the_newest_letters_alone_and_again(site: Site) -> None:
+    site.batch(FEW, a=RECORDS)
+    where = ("--where", "error_code = 'invalid_value' AND field = 'level'")
+    assert " of 1 pass" in site.replay(MANY, "--dry_run", "--limit=1", *where)
+    site.replay(MANY, *where)
+    assert "no dead letter meets the condition" in site.replay(MANY, "--where", "state = 'written'")
+    said = site.replay(MANY, "--where", "state = 'written'", "--again", "--run_id=once-more")
+    assert "run once-more: done" in said
+    assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
+    assert [state for state, _, _ in site.letters().values()].count("duplicate") == 2
+    said = site.replay(MANY, "--where", "state = 'open'", "--run_id=once-more", code=2)
+    assert "run once-more has sent other dead letters; give a new name" in said
+
+
+@pytest.mark.parametrize(
+    ("custom", "why"),
+    [
+        ("property: writeDisposition, value: replace", "each run replaces the table: load its files again"),
+        ("keyless", "its rows have no key: load the files again, which adds only what is missing"),
+    ],
+)
+def test_tables_whose_letters_cannot_be_sent_again(site: Site, custom: str, why: str) -> None:
+    site.batch(FEW, a=RECORDS)
+    properties = (custom,) if ":" in custom else ()
+    said = site.replay(MANY, "--table=tickets", code=2, custom=properties, key=custom != "keyless")
+    assert f"--table tickets: {why}" in said
+    said = site.replay(MANY, "--dry_run", code=2, custom=properties, key=custom != "keyless")
+    assert f"tickets: not sent again, {why}" in said
+    assert "no table is left whose dead letters can be sent again" in said
