@@ -64,8 +64,8 @@ class NewDeadLetters:
 class ReplayedDeadLetters:
     """Each dead letter that was sent again gets a row in `replayed_dead_letters`; `dead_letters` stays as it is.
 
-    `pinned` is the quoted path of the table of the dead letters that the run sends again. A letter has one row for each run:
-    a step that runs again adds none.
+    `pinned` is the quoted path of the table of the dead letters that the run sends again. A letter has one row for each
+    run: a step that runs again adds none.
     """
 
     to: Destination

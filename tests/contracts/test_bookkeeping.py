@@ -33,8 +33,10 @@ IN_EXISTING_DATASETS = {
         "table STRING!, lane STRING!, buckets INTEGER!, bucket INTEGER!, stream STRING!, run_id STRING!,"
         " created_at TIMESTAMP!; None; "
     ),
-    "replayed_dead_letters": "dead_letter_id STRING!, run_id STRING!, state STRING!, error_code STRING, error_message STRING,"
-    " field STRING, contract_version STRING, replayed_at TIMESTAMP!; replayed_at; dead_letter_id",
+    "replayed_dead_letters": (
+        "dead_letter_id STRING!, run_id STRING!, state STRING!, error_code STRING, error_message STRING, field STRING,"
+        " contract_version STRING, replayed_at TIMESTAMP!; replayed_at; dead_letter_id"
+    ),
 }
 """Columns (! is required); partition; clustering."""
 ARROW = {
