@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import signal
 import socket
 import stat
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 POLL_SECONDS = 0.02
+LASTING_PORTS = range(20_000, 32_000)
+"""Below the ports that Linux (from 32768 on) and macOS (from 49152 on) give to whoever asks for any port."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -160,15 +163,17 @@ def _signal(process: Process, number: signal.Signals) -> None:
 def free_port(preferred: int, taken: Collection[int]) -> int:
     """Return a TCP port on 127.0.0.1 that is free and not in `taken`: `preferred` (0 for none) if possible, else any.
 
+    A service may need half a minute until it listens. Meanwhile the system gives the ports of its own range to
+    connections and to servers that ask for any port, so the port is a random one below that range.
+
     Raises ServiceFailed if there is none.
     """
-    for port in (preferred, *[0] * 100):
+    candidates = [port for port in (preferred, *random.sample(LASTING_PORTS, 100)) if port and port not in taken]
+    for port in candidates:
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            chosen: int = probe.getsockname()[1]
-            if chosen not in taken:
-                return chosen
+            return port
     raise ServiceFailed("no free TCP port on 127.0.0.1")
 
 
