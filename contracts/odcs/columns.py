@@ -159,7 +159,7 @@ def _value(place: Place, raw: Mapping[str, Any], name: str, depth: int) -> Colum
     logical = raw.get("logicalType")
     options: Mapping[str, Any] = raw.get("logicalTypeOptions") or {}
     physical = raw.get("physicalType")
-    if logical == "array" and str(physical).strip().upper() != "JSON":
+    if logical == "array" and str(physical).strip().upper() not in ("JSON", "BYTES"):
         return _array(place, raw, name, depth)
     if logical is None:
         raise place.error("logicalType", "is missing")
@@ -200,7 +200,9 @@ def _array(place: Place, raw: Mapping[str, Any], name: str, depth: int) -> Colum
 
 def _fields(place: Place, raw: Mapping[str, Any], options: Mapping[str, Any], depth: int) -> tuple[Column, ...]:
     if not raw.get("properties"):
-        raise place.error("properties", "is missing: an object needs fields")
+        raise place.error(
+            "properties", "is missing: an object needs fields, or physicalType: JSON for a subtree as it stands"
+        )
     if depth >= MAX_DEPTH:
         raise place.error("properties", f"is nested more than {MAX_DEPTH} deep, BigQuery's limit")
     fields = columns_of(place, raw["properties"], depth + 1)

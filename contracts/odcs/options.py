@@ -34,10 +34,10 @@ LOGICAL = {
 """The kind of each logicalType except `array`, unless physicalType names one of OTHERS."""
 OTHERS = {
     "string": (Kind.BYTES, Kind.JSON),
-    "number": (Kind.BIGNUMERIC, Kind.FLOAT),
+    "number": (Kind.BIGNUMERIC, Kind.FLOAT, Kind.INTEGER),
     "timestamp": (Kind.DATETIME,),
     "object": (Kind.JSON,),
-    "array": (Kind.JSON,),
+    "array": (Kind.JSON, Kind.BYTES),
 }
 """The kinds that physicalType can make of a logicalType."""
 
@@ -75,6 +75,7 @@ OPTIONS = {
 }
 """For each logicalType the options that are supported, then those that only the standard has."""
 
+UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LENGTH = re.compile(r"\(\s*(\d+)\s*\)$")
 PRECISION = re.compile(r"\(\s*(\d{1,3})\s*(?:,\s*(\d{1,3})\s*)?\)$")
 MOST_SCALE = {Kind.NUMERIC: (9, 29), Kind.BIGNUMERIC: (38, 38)}
@@ -88,10 +89,12 @@ def kind_of(place: Place, logical: str, physical: str | None, options: Mapping[s
     named = named_kind(place, physical)
     if named in OTHERS.get(logical, ()):
         kind = named
+    elif logical == "string" and options.get("format") == "binary" and named is None:
+        kind = Kind.BYTES
     elif named not in (None, kind):
         raise place.error("physicalType", f"{physical} contradicts logicalType {logical}")
     if logical == "number" and options.get("format") is not None:
-        if options["format"] != "f64" or named in (Kind.NUMERIC, Kind.BIGNUMERIC):
+        if options["format"] != "f64" or named in (Kind.NUMERIC, Kind.BIGNUMERIC, Kind.INTEGER):
             problem = f"{options['format']!r} is not supported for {physical or 'number'}; f64 is, for FLOAT"
             raise place.error("logicalTypeOptions.format", problem)
         kind = Kind.FLOAT
@@ -113,6 +116,8 @@ def with_options(
         return with_time_format(place, column, given)
     if column.kind in (Kind.INTEGER, Kind.NUMERIC, Kind.BIGNUMERIC, Kind.FLOAT):
         return _number_rules(place, _with_precision(place, column, physical), given)
+    if column.kind is Kind.BYTES and given.get("format") == "binary":
+        del given["format"]
     if given and column.kind in (Kind.BYTES, Kind.JSON):
         name = next(iter(given))
         raise place.error(f"logicalTypeOptions.{name}", f"is not supported for {column.kind.value}")
@@ -169,9 +174,14 @@ def _text_rules(place: Place, column: Column, physical: str | None, options: Map
         longest = min(int(sized[1]), longest) if longest is not None else int(sized[1])
     if shortest is not None and longest is not None and shortest > longest:
         raise place.error("logicalTypeOptions.minLength", f"{shortest} is more than the greatest length {longest}")
-    if options.get("format") not in (None, "email"):
-        raise place.error("logicalTypeOptions.format", f"{options['format']!r} is not supported for string; email is")
+    if options.get("format") not in (None, "email", "uuid"):
+        problem = f"{options['format']!r} is not supported for string; email, uuid and binary are"
+        raise place.error("logicalTypeOptions.format", problem)
     pattern = options.get("pattern")
+    if options.get("format") == "uuid":
+        if pattern is not None:
+            raise place.error("logicalTypeOptions.pattern", "cannot be combined with format: uuid")
+        pattern = UUID
     return replace(
         column,
         min_length=shortest,

@@ -40,7 +40,7 @@ TABLE_SUPPORTED = (
     *("quality", "relationships"),
 )
 TABLE_INFORMATIONAL = (*INFORMATIONAL, "dataGranularityDescription", "context")
-PHYSICAL_TABLES = ("table", "topic", "file", "object", "stream")
+PHYSICAL_TABLES = ("table", "topic", "file", "object", "stream", "record")
 """Forms of a table's source; a view cannot be written to."""
 
 DESCRIPTION_LENGTH = 16384

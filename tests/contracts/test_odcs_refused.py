@@ -112,7 +112,7 @@ REFUSED_PROPERTIES: list[tuple[str, dict[str, Any], str]] = [  # path of the pro
     ("n", {"semanticType": "measure"}, "construct 'semanticType' measure is not supported"),
     # physicalType
     ("n", {"physicalType": "STRING"}, "construct 'physicalType' STRING contradicts logicalType integer"),
-    ("amount", {"physicalType": "INT64"}, "INT64 contradicts logicalType number"),
+    ("amount", {"physicalType": "DATE"}, "DATE contradicts logicalType number"),
     ("at", {"physicalType": "INTERVAL"}, "construct 'physicalType' INTERVAL is a type that is not supported"),
     ("day", {"physicalType": "DATETIME"}, "DATETIME contradicts logicalType date"),
     ("n", {"physicalType": "BIGNUMERIC"}, "BIGNUMERIC contradicts logicalType integer"),
@@ -155,7 +155,7 @@ REFUSED_PROPERTIES: list[tuple[str, dict[str, Any], str]] = [  # path of the pro
     ("n", {"logicalTypeOptions": {"format": "u64"}}, "'u64' is not supported for integer"),
     ("amount", {"logicalTypeOptions": {"format": "f32"}}, "'f32' is not supported for number"),
     ("amount", {"physicalType": "NUMERIC", "logicalTypeOptions": {"format": "f64"}}, "is not supported for NUMERIC"),
-    ("sale_id", {"logicalTypeOptions": {"format": "uuid"}}, "'uuid' is not supported for string; email is"),
+    ("sale_id", {"logicalTypeOptions": {"format": "uri"}}, "'uri' is not supported for string; email, uuid"),
     ("sale_id", {"logicalTypeOptions": {"minLength": -1}}, "'logicalTypeOptions.minLength' must be a whole number"),
     ("sale_id", {"logicalTypeOptions": {"maxLength": "5"}}, "'logicalTypeOptions.maxLength' must be a whole number"),
     ("sale_id", {"logicalTypeOptions": {"minLength": 9, "maxLength": 5}}, "9 is more than the greatest length 5"),

@@ -26,6 +26,7 @@ from connectors.files.storage import Storage
 from connectors.retry import RetryPolicy
 from connectors.sinks.bucket_writer import BucketWriter
 from connectors.sinks.bucket_writers import LeaseLost
+from connectors.sinks.dead_letter_store import NewDeadLetters
 from connectors.sinks.destination import Destination
 from connectors.sinks.keep_leases import _SendHeartbeats
 from connectors.sinks.load import LoadedTable, RunStopped, StagedTable, TableLoad, _Close, _Merge
@@ -93,7 +94,7 @@ class Place:
 
     def merge(self, to: Destination) -> LoadedTable:
         """The merge of a run that has staged nothing."""
-        (loaded,) = _Merge(to).process(StagedTable(TableLoad("events", (), {}, ()), "", ""))
+        (loaded,) = _Merge(to, NewDeadLetters(to)).process(StagedTable(TableLoad("events", (), {}, ()), "", ""))
         return loaded
 
     def close(self, to: Destination, loaded: LoadedTable) -> Iterator[str]:
