@@ -30,7 +30,7 @@ __all__ = [
 
 POLL_SECONDS = 0.02
 LASTING_PORTS = range(20_000, 32_000)
-"""Below the ports that Linux (from 32768 on) and macOS (from 49152 on) give to whoever asks for any port."""
+"""Below the ports that Linux (from 32768 on) and macOS (from 49152 on) give to a caller that asks for any port."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
