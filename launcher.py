@@ -7,6 +7,8 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py tables --local                   # the tables that there are
   python3 launcher.py contracts infer MY_FOLDER        # a draft of a contract for own files; also: check, try, …
   python3 launcher.py sla --local                      # whether they keep the service levels of their contracts
+  python3 launcher.py runs --local                     # the runs and their records by door
+  python3 launcher.py dead-letters list --run last --local    # what was refused, and why
   python3 launcher.py replay --table customers --dry_run --local    # dead letters through today's contracts again
   python3 launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \
       --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
@@ -82,6 +84,8 @@ COMMANDS = (
     "batch",
     "stream",
     "replay",
+    "dead-letters",
+    "runs",
     "demo",
     "doctor",
     "generate",
@@ -160,7 +164,8 @@ def _command(argv: list[str], terminal: Terminal) -> int:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"unknown command {name!r}{meant}; the commands are {', '.join(COMMANDS)}")
-    command = importlib.import_module(f"commands.{name}")  # Beam is imported only by the commands that need it
+    module = name.replace("-", "_")
+    command = importlib.import_module(f"commands.{module}")  # Beam is imported only by the commands that need it
     return int(command.run(argv, terminal))
 
 

@@ -22,6 +22,8 @@ COMMANDS = (
     "batch",
     "stream",
     "replay",
+    "dead-letters",
+    "runs",
     "demo",
     "doctor",
     "generate",

@@ -30,7 +30,7 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     ensure_operations(warehouse, settings.operations_dataset)
     tables = tables_to_replay(settings, contracts, log)
     selection = replace(settings.selection, limit=min(settings.selection.limit or MOST, MOST))
-    rows = warehouse.query(selection.query(settings.project, settings.operations_dataset, tables))
+    rows = warehouse.query(selection.query(settings.project, settings.operations_dataset, settings.datasets(tables)))
     letters: dict[str, list[StoredLetter]] = defaultdict(list)
     for row in rows:
         letters[row["table_name"]].append(StoredLetter.of(row))

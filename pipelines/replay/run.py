@@ -52,6 +52,10 @@ class ReplaySettings:
     max_record_bytes: int
     selection: Selection
 
+    def datasets(self, tables: Mapping[str, Table]) -> dict[str, str]:
+        """Return the dataset of each table."""
+        return {name: self.dataset or table.dataset for name, table in tables.items()}
+
 
 def tables_to_replay(
     settings: ReplaySettings, contracts: Mapping[str, Table], log: Callable[[str], None]
@@ -136,7 +140,7 @@ def _prepare(
     inputs: list[InputFile] = []
     letters = settings.selection.pinned_name(run.run_id)
     if not finished:
-        settings.selection.pin(warehouse, settings.operations_dataset, run.run_id, possible)
+        settings.selection.pin(warehouse, settings.operations_dataset, run.run_id, settings.datasets(possible))
         path = f"`{warehouse.project}.{settings.operations_dataset}.{letters}`"
         sizes = warehouse.query(
             f"SELECT table_name AS name, SUM(LENGTH(raw)) AS size FROM {path} GROUP BY 1 ORDER BY 1"
@@ -145,7 +149,7 @@ def _prepare(
         if inputs and not pinned:
             ledger.record(run, INPUT, [{"detail": detail}])
     tables = {file.table: possible[file.table] for file in inputs}
-    datasets = {name: settings.dataset or table.dataset for name, table in tables.items()}
+    datasets = settings.datasets(tables)
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])
         warehouse.ensure_table(table_spec(table, datasets[name]))

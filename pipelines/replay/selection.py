@@ -42,15 +42,18 @@ class Selection:
         """Whether the condition is about `failed_at`, by whose day `dead_letters` is partitioned."""
         return "failed_at" in self.where.replace("first_failed_at", "")
 
-    def query(self, project: str, dataset: str, tables: Mapping[str, Table]) -> str:
-        """Return the query of the dead letters of `tables`.
+    def query(self, project: str, dataset: str, datasets: Mapping[str, str]) -> str:
+        """Return the query of the dead letters of tables; `datasets` has the dataset of each.
+
+        Environments may share a ledger: a dead letter belongs to the dataset that its run has written.
 
         Of several letters of one place, as after a file was overwritten, the newest counts. Copies of duplicates,
         which a run keeps for an audit, are no refused records.
         """
         conditions = [f"error_code != '{ErrorCode.DUPLICATE.value}'"]
         conditions += [f"state = '{OPEN}'"] if not self.again else []
-        conditions += [f"`table` IN ({', '.join(repr(name) for name in sorted(tables))})"]
+        ledger = f"`{project}.{dataset}.ledger`"
+        conditions += [f"({' OR '.join(_of_table(ledger, *each) for each in sorted(datasets.items()))})"]
         conditions += [f"({self.where})"] if self.where else []
         columns = ["dead_letter_id", "table_name", *LETTER_COLUMNS, "first_failed_at", "failed_at"]
         renamed = {"attributes": "TO_JSON_STRING(attributes) AS attributes", "table_name": "`table` AS table_name"}
@@ -62,13 +65,13 @@ class Selection:
             f" FROM `{project}.{dataset}.{CURRENT_LETTERS}` WHERE {' AND '.join(conditions)}) WHERE of_place = 1{limit}"
         )
 
-    def pin(self, warehouse: Warehouse, dataset: str, run_id: str, tables: Mapping[str, Table]) -> None:
+    def pin(self, warehouse: Warehouse, dataset: str, run_id: str, datasets: Mapping[str, str]) -> None:
         """Create the table of the dead letters of a run, unless it exists."""
         name = self.pinned_name(run_id)
         expires = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {PINNED_DAYS} DAY)"
         warehouse.query(
             f"CREATE TABLE IF NOT EXISTS `{warehouse.project}.{dataset}.{name}`"
-            f" OPTIONS (expiration_timestamp = {expires}) AS {self.query(warehouse.project, dataset, tables)}"
+            f" OPTIONS (expiration_timestamp = {expires}) AS {self.query(warehouse.project, dataset, datasets)}"
         )
 
     def pinned_name(self, run_id: str) -> str:
@@ -78,6 +81,12 @@ class Selection:
     def detail(self) -> dict[str, object]:
         """Return what the ledger says of the selection: a run that continues must have the same."""
         return {"where": self.where, "table": self.table, "limit": self.limit, "again": self.again}
+
+
+def _of_table(ledger: str, table: str, dataset: str) -> str:
+    """Return the condition that a dead letter is of `dataset`.`table`. Lines of a version before name no dataset."""
+    of_dataset = f"`table` = '{table}' AND IFNULL(`dataset`, '{dataset}') = '{dataset}'"
+    return f"`table` = '{table}' AND run_id IN (SELECT run_id FROM {ledger} WHERE {of_dataset})"
 
 
 def why_not(table: Table) -> str | None:

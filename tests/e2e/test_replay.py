@@ -106,8 +106,20 @@ class Site:
     ) -> str:
         """Replay under a contract; what it printed."""
         folder = contract(self._folder / "contracts", levels, *custom, key=key)
-        done = self._cloud.launch("replay", "--local", f"--contracts={folder}", *self.datasets, *arguments, code=code)
+        options = ("replay", "--local", f"--contracts={folder}", *self.datasets, *arguments)
+        done = self._cloud.launch(*options, code=code)
         return done.stdout + done.stderr
+
+    def launch(self, *arguments: str, code: int = 0) -> str:
+        """What another command printed."""
+        done = self._cloud.launch(*arguments, "--local", code=code)
+        return done.stdout if code == 0 else done.stderr
+
+    def letters_json(self, action: str, *arguments: str, code: int = 0) -> str:
+        """What `dead-letters ACTION` printed."""
+        form = () if action == "retry" or any("--format" in each for each in arguments) else ("--format=json",)
+        contracts = f"--contracts={self._folder / 'contracts'}"
+        return self.launch("dead-letters", action, contracts, *self.datasets, *form, *arguments, code=code)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to a query; {operations} is the dataset of the ledger."""
@@ -250,3 +262,48 @@ def test_tables_whose_letters_cannot_be_sent_again(site: Site, custom: str, why:
     said = site.replay(MANY, "--dry_run", code=2, custom=properties, key=custom != "keyless")
     assert f"tickets: not sent again, {why}" in said
     assert "no table is left whose dead letters can be sent again" in said
+
+
+def test_runs_and_dead_letters_are_listed(site: Site) -> None:
+    site.batch(FEW, a=RECORDS)
+    operations = f"--operations_dataset={site.name}_operations"
+    (batch,) = json.loads(site.launch("runs", operations, "--format=json"))
+    assert (batch["pipeline"], batch["state"], batch["read"], batch["written"], batch["dead_letter"]) == (
+        "batch",
+        "done",
+        5,
+        1,
+        4,
+    )
+    run = json.loads(site.launch("runs", batch["run"], operations, "--format=json"))
+    assert [(line["table"], line["read"]) for line in run["sources"]] == [("tickets", 5)]
+    assert "tickets" in site.launch("runs", batch["run"], operations)
+    said = site.launch("runs", "none", operations, code=2)
+    assert f"the ledger in {site.name}_operations knows no run none" in said
+    wrong = json.loads(site.letters_json("list", "--run=last", "--code=invalid_value"))
+    assert [(row["error_code"], row["state"]) for row in wrong] == 3 * [("invalid_value", "open")]
+    assert "the newest 1 of 3" in site.letters_json("list", "--code=invalid_value", "--limit=1", "--format=table")
+    assert json.loads(site.letters_json("list", "--where", "field IS NULL")) == []
+    (shown,) = json.loads(site.letters_json("show", wrong[0]["dead_letter_id"][:12]))
+    assert json.loads(shown["raw"])["level"] in ("urgent", "broken")
+    assert "no dead letter with an id that begins with zz" in site.letters_json("show", "zz", code=2)
+    assert "takes one id, or its beginning" in site.letters_json("show", code=2)
+    # The file is corrected and loaded again under another contract: the dead letters of its records are solved.
+    site.batch(MANY, a=RECORDS)
+    states = {
+        row["state"] for row in json.loads(site.letters_json("list", "--code=invalid_value", "--run=" + batch["run"]))
+    }
+    assert states == {"open", "solved"}
+    assert "run retried: done" in site.letters_json(
+        "retry", "--run_id=retried", "--where", "error_code = 'invalid_value'"
+    )
+    assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
+    newest = json.loads(site.launch("runs", operations, "--format=json"))[0]
+    assert (newest["run"], newest["pipeline"], newest["read"], newest["duplicate"]) == ("retried", "replay", 3, 2)
+
+
+def test_environments_that_share_a_ledger_do_not_get_each_others_records(site: Site) -> None:
+    site.batch(FEW, a=RECORDS)
+    said = site.replay(MANY, "--dataset=other", code=0)
+    assert "no dead letter meets the condition" in said
+    assert site.tickets() == {"1": "one"}

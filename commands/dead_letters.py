@@ -1,0 +1,90 @@
+"""`dead-letters`: list them, show one, send them again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from commands import replay
+from commands.arguments import add_place, at_least_one, parser, place
+from commands.session import cloud
+from connectors.bigquery.warehouse import Warehouse
+from connectors.files.storage import Storage
+from console.printable import printable_json
+from console.report import print_lines, print_rows
+from console.terminal import Terminal
+from contracts.errors import UsageError
+from operations.dead_letters import Wanted, dead_letter, dead_letters, dead_letters_by_code
+from pipelines.replay.where import condition
+from pipelines.runs.contracts import load_contracts
+
+__all__ = ["ACTIONS", "run"]
+
+ACTIONS = ("list", "show", "retry")
+SHOWN = 20
+
+
+def run(argv: list[str], terminal: Terminal) -> int:
+    """Run the command and return its exit code."""
+    if argv[:1] == ["retry"]:  # the everyday name of replay
+        return replay.run(argv[1:], terminal)
+    arguments = _parser().parse_intermixed_args(argv)
+    if (arguments.action == "show") != bool(arguments.dead_letter):
+        raise UsageError("dead-letters show takes one id, or its beginning; list takes none")
+    project, location = place(arguments, "dead-letters")
+    where = condition(arguments.where) if arguments.where else ""
+    wanted = Wanted(arguments.run, arguments.table, arguments.code, where)
+    counts: list[dict[str, Any]] = []
+    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
+        warehouse, operations = Warehouse(project, location), arguments.operations_dataset
+        tables = load_contracts(Storage(project), arguments.contracts)
+        datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}
+        if arguments.action == "show":
+            rows = [dead_letter(warehouse, operations, arguments.dead_letter, datasets)]
+        else:
+            counts = dead_letters_by_code(warehouse, operations, wanted)
+            rows = dead_letters(warehouse, operations, wanted, datasets, arguments.limit)
+    if arguments.format == "json":
+        print(printable_json(rows, _plain))
+        return 0
+    if counts:
+        print_rows(terminal.output, "", counts)
+    print_rows(terminal.output, "", [_shortened(row) for row in rows])
+    total = sum(row["letters"] for row in counts)
+    if total > len(rows):
+        print_lines(terminal.output, [f"the newest {len(rows):,} of {total:,}; --limit N shows more"])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    command = parser(
+        "dead-letters",
+        "List the records that were refused, show one whole, or send them through today's contracts again (retry, which"
+        " takes the options of replay).",
+        "list --run last --local\nlist --table orders --code wrong_type --local\nshow 0f3a --local\n"
+        "retry --table orders --dry_run --local",
+    )
+    add = command.add_argument
+    add("action", choices=ACTIONS, help="what to do")
+    add("dead_letter", nargs="?", metavar="ID", help="of show: the id of one, or its beginning")
+    add("--run", help="those of a run, or of the `last` run that had one")
+    add("--table", help="those of a table")
+    add("--code", help="those with an error code")
+    add("--where", help="condition on columns of dead_letters_current")
+    add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number (default {SHOWN})")
+    add("--contracts", help="folder or glob of contracts; default: the contracts of this package")
+    add("--dataset", help="dataset of the tables; default: the dataset that each contract names")
+    add("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
+    add("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_place(command)
+    return command
+
+
+def _shortened(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: str(value)[:12] if name == "dead_letter_id" else value for name, value in row.items()}
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,54 @@
+"""`runs`: the runs that the ledger knows, or one of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from commands.arguments import add_place, at_least_one, parser, place
+from commands.session import cloud
+from connectors.bigquery.warehouse import Warehouse
+from console.printable import printable_json
+from console.report import print_rows
+from console.terminal import Terminal
+from operations.runs import about_run, recent_runs
+
+__all__ = ["run"]
+
+DAYS, SHOWN = 30, 20
+
+
+def run(argv: list[str], terminal: Terminal) -> int:
+    """Run the command and return its exit code."""
+    command = parser(
+        "runs",
+        "List the newest runs of batches, streams and replays, or show one: state, times, records by door and source.",
+        "--local\nbatch-20261126T120000-a1b2c3 --local\n--days 2 --format json --project P --location EU",
+    )
+    add = command.add_argument
+    add("run_id", nargs="?", help="a run; default: the newest runs")
+    add("--days", type=at_least_one, default=DAYS, help=f"runs of the last DAYS days (default {DAYS})")
+    add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number of runs (default {SHOWN})")
+    add("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
+    add("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_place(command)
+    arguments = command.parse_intermixed_args(argv)
+    project, location = place(arguments, "runs")
+    about = None
+    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
+        warehouse, dataset = Warehouse(project, location), arguments.operations_dataset
+        if arguments.run_id:
+            about, lines = about_run(warehouse, dataset, arguments.run_id)
+        else:
+            since = datetime.now(UTC) - timedelta(days=arguments.days)
+            lines = recent_runs(warehouse, dataset, since, arguments.limit)
+    if arguments.format == "json":
+        print(printable_json({**about, "sources": lines} if about else lines, _plain))
+        return 0
+    if about:
+        print_rows(terminal.output, "", [about])
+    print_rows(terminal.output, "", lines)
+    return 0
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,64 @@
+"""The runs that the ledger knows: when, what, how they ended, and their records by door."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from connectors.bigquery.warehouse import Warehouse
+from contracts.errors import UsageError
+
+__all__ = ["about_run", "recent_runs"]
+
+TIMES = (
+    "MIN(started_at) AS began, MAX(recorded_at) AS last_line,"
+    " TIMESTAMP_DIFF(MAX(recorded_at), MIN(started_at), SECOND) AS seconds"
+)
+DOORS = ("read", "written", "duplicate", "dead_letter")
+
+
+def recent_runs(warehouse: Warehouse, dataset: str, since: datetime, limit: int) -> list[dict[str, Any]]:
+    """Return the newest runs that have written to the ledger since then, one row each, the newest first."""
+    return warehouse.query(
+        f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES},"
+        f" {_doors()} FROM {_lines(warehouse, dataset)} WHERE recorded_at >= @since GROUP BY 1, 2"
+        f" ORDER BY began DESC LIMIT {limit}",
+        since=since,
+    )
+
+
+def about_run(warehouse: Warehouse, dataset: str, run_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a run, and its lines by table and source. Raises UsageError if the ledger does not know it."""
+    runs = warehouse.query(
+        f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES},"
+        " MAX(IF(kind = 'run', JSON_VALUE(detail, '$.why'), NULL)) AS why, MAX(pipeline_version) AS version,"
+        f" {_doors()} FROM {_lines(warehouse, dataset)} WHERE run_id = @run GROUP BY 1, 2",
+        run=run_id,
+    )
+    if not runs:
+        raise UsageError(f"the ledger in {dataset} knows no run {run_id}; launcher.py runs lists them")
+    lines = warehouse.query(
+        f"SELECT `table`, source, {_doors()} FROM {_lines(warehouse, dataset)} WHERE run_id = @run"
+        " AND kind IN ('loaded', 'staged', 'offsets') GROUP BY 1, 2 ORDER BY 1, 2",
+        run=run_id,
+    )
+    return runs[0], lines
+
+
+def _lines(warehouse: Warehouse, dataset: str) -> str:
+    return f"`{warehouse.project}.{dataset}.ledger_current`"
+
+
+def _state(warehouse: Warehouse, dataset: str) -> str:
+    """A run without a last line is running if it holds a lease."""
+    leases = f"SELECT run_id FROM `{warehouse.project}.{dataset}.leases` WHERE run_id IS NOT NULL"
+    return f"IFNULL(MAX(state), IF(run_id IN ({leases}), 'running', 'no end recorded')) AS state"
+
+
+def _doors() -> str:
+    """Records by door: of what is loaded, else of what was staged; of a stream, of its offsets."""
+    columns = []
+    for door in DOORS:
+        final = f"SUM(IF(kind IN ('loaded', 'offsets'), `{door}`, NULL))"
+        columns.append(f"IFNULL(IFNULL({final}, SUM(IF(kind = 'staged', `{door}`, NULL))), 0) AS `{door}`")
+    return ", ".join(columns)
