@@ -35,7 +35,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         raise UsageError("dead-letters show takes one id, or its beginning; list takes none")
     project, location = place(arguments, "dead-letters")
     where = condition(arguments.where) if arguments.where else ""
-    wanted = Wanted(arguments.run, arguments.table, arguments.code, where)
+    wanted = Wanted(where, arguments.run, arguments.table, arguments.code)
     counts: list[dict[str, Any]] = []
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         warehouse, operations = Warehouse(project, location), arguments.operations_dataset
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         "dead-letters",
         "List the records that were refused, show one whole, or send them through today's contracts again (retry, which"
         " takes the options of replay).",
-        "list --run last --local\nlist --table orders --code wrong_type --local\nshow 0f3a --local\n"
-        "retry --table orders --dry_run --local",
+        "list --run last --local\nlist --table customers --code wrong_type --local\n"
+        "retry --table customers --dry_run --local\nshow ID --project P --location EU",
     )
     add = command.add_argument
     add("action", choices=ACTIONS, help="what to do")

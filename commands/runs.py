@@ -22,7 +22,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     command = parser(
         "runs",
         "List the newest runs of batches, streams and replays, or show one: state, times, records by door and source.",
-        "--local\nbatch-20261126T120000-a1b2c3 --local\n--days 2 --format json --project P --location EU",
+        "--local\n--days 2 --format json --project P --location EU\nRUN_ID --project P --location EU",
     )
     add = command.add_argument
     add("run_id", nargs="?", help="a run; default: the newest runs")

@@ -13,7 +13,7 @@ from contracts.errors import UsageError
 __all__ = ["SOLVED", "Wanted", "dead_letter", "dead_letters", "dead_letters_by_code"]
 
 SOLVED = "solved"
-"""State of an open dead letter whose record is a row now: its file was loaded again."""
+"""State of an open dead letter whose record is a row by now, because its file was loaded again."""
 COLUMNS = "dead_letter_id, `table`, error_code, field, error_message, source, position, retry_count, failed_at, run_id"
 
 
@@ -21,10 +21,11 @@ COLUMNS = "dead_letter_id, `table`, error_code, field, error_message, source, po
 class Wanted:
     """Which dead letters: of a run (`last`: the newest run that has one), a table, a code, a condition."""
 
+    where: str = ""
+    """A condition in SQL."""
     run: str | None = None
     table: str | None = None
     code: str | None = None
-    where: str = ""
 
     def condition(self, path: str) -> str:
         """Return the condition in SQL; `run`, `table` and `code` are parameters."""

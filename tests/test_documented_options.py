@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.contracts import ACTIONS as TOOLS
+from commands.dead_letters import ACTIONS as DEAD_LETTERS
 from commands.stream_jobs import ACTIONS
 from launcher import COMMANDS, main
 from pipelines.runs.command_line import FLINK_OPTIONS, pipeline_parser
@@ -17,7 +18,7 @@ from tests.test_help import help_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-WORDS = {"stream": set(ACTIONS), "local": {"up", "down", "status", "topic"}}
+WORDS = {"stream": set(ACTIONS), "local": {"up", "down", "status", "topic"}, "dead-letters": set(DEAD_LETTERS)}
 """What may follow a command."""
 OF_OTHERS = {"--alsoStartLoopbackWorker", "--build-arg", "--container_executable", "--service_port"}
 """Of Beam's expansion service, of Docker, of Beam's worker pool."""
@@ -41,7 +42,7 @@ def options_of_tool(name: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
 def named(text: str) -> list[tuple[str, str]]:
     """The commands that a document names, and what follows each."""
     whole = re.sub(r"\\\n\s*", "", text)
-    return re.findall(r"launcher\.py (?:--pipeline=)?([a-z]+)([^`\n]*)", whole)
+    return re.findall(r"launcher\.py (?:--pipeline=)?([a-z][a-z-]*)([^`\n]*)", whole)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -77,7 +77,7 @@ def help_text(command: str, *arguments: str) -> str:
     text = io.StringIO()
     plain = mock.patch.dict(os.environ, {"COLUMNS": WIDTH, "NO_COLOR": "1"})
     with plain, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        importlib.import_module(f"commands.{command}").run(list(arguments), Terminal())
+        importlib.import_module(f"commands.{command.replace('-', '_')}").run(list(arguments), Terminal())
     without_usage = re.sub(r"\Ausage: .*?\n\n", "", text.getvalue(), flags=re.DOTALL)
     return without_usage.strip()
 
