@@ -13,7 +13,7 @@ from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
 from console.printable import printable_json
-from console.report import print_lines, print_rows
+from console.report import plain_times, print_lines, print_rows
 from console.terminal import Terminal
 from contracts.errors import UsageError
 from operations.dead_letters import Wanted, dead_letter, dead_letters, dead_letters_by_code
@@ -50,7 +50,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         print(printable_json(rows, _plain))
         return 0
     if counts:
-        print_rows(terminal.output, "", counts)
+        print_rows(terminal.output, "", list(map(plain_times, counts)))
     print_rows(terminal.output, "", [_shortened(row) for row in rows])
     total = sum(row["letters"] for row in counts)
     if total > len(rows):
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _shortened(row: Mapping[str, object]) -> dict[str, object]:
-    return {name: str(value)[:12] if name == "dead_letter_id" else value for name, value in row.items()}
+    return {**plain_times(row), "dead_letter_id": str(row["dead_letter_id"])[:12]}
 
 
 def _plain(value: object) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from commands.arguments import add_place, at_least_one, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from console.printable import printable_json
-from console.report import print_rows
+from console.report import plain_times, print_rows
 from console.terminal import Terminal
 from operations.runs import about_run, recent_runs
 
@@ -45,9 +47,21 @@ def run(argv: list[str], terminal: Terminal) -> int:
         print(printable_json({**about, "sources": lines} if about else lines, _plain))
         return 0
     if about:
-        print_rows(terminal.output, "", [about])
-    print_rows(terminal.output, "", lines)
+        print_rows(terminal.output, "", [plain_times(about)])
+        print_rows(terminal.output, "", lines)
+    else:
+        print_rows(terminal.output, "", list(map(_short, lines)))
     return 0
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fits a terminal of 80 columns: the whole is in `runs RUN_ID` and in JSON."""
+    return {
+        "run": row["run"],
+        "state": row["state"],
+        "began": f"{row['began'].astimezone(UTC):%m-%d %H:%M}",
+        **{name.replace("_", " "): row[name] for name in ("read", "written", "dead_letter")},
+    }
 
 
 def _plain(value: object) -> str:

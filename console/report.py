@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
@@ -13,7 +14,7 @@ from console.layout import cell, columns, fits, is_number, records
 from console.printable import printable
 from contracts.lineage import LINEAGE
 
-__all__ = ["print_lines", "print_message", "print_rows", "print_summary"]
+__all__ = ["plain_times", "print_lines", "print_message", "print_rows", "print_summary"]
 
 DOORS = {"written": "green", "duplicate": "bright_black", "dead_letter": "yellow"}
 """The doors in the order of their columns, each with its color."""
@@ -58,6 +59,14 @@ def print_lines(console: Console, lines: Iterable[str]) -> None:
     """Print lines, however long: the terminal wraps them, and a copied line is one line."""
     for line in lines:
         console.print(Text(printable(line)), soft_wrap=True)
+
+
+def plain_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row for a person: its times in UTC, to the second."""
+    return {
+        name: f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
 
 
 def print_rows(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:

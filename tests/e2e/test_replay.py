@@ -278,6 +278,9 @@ def test_runs_and_dead_letters_are_listed(site: Site) -> None:
     run = json.loads(site.launch("runs", batch["run"], operations, "--format=json"))
     assert [(line["table"], line["read"]) for line in run["sources"]] == [("tickets", 5)]
     assert "tickets" in site.launch("runs", batch["run"], operations)
+    listed = site.launch("runs", operations).splitlines()
+    assert listed[0].split() == ["run", "state", "began", "read", "written", "dead", "letter"]
+    assert max(map(len, listed)) <= 80
     said = site.launch("runs", "none", operations, code=2)
     assert f"the ledger in {site.name}_operations knows no run none" in said
     wrong = json.loads(site.letters_json("list", "--run=last", "--code=invalid_value"))
