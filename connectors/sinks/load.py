@@ -7,48 +7,45 @@ their keys, ledger lines by what they are about.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
-from google.api_core.exceptions import NotFound
 
 from connectors.bigquery.table_spec import TableSpec
 from connectors.bigquery.warehouse import JobFailed
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.leases import Heartbeat
-from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, RUN, STAGED
+from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, STAGED
 from connectors.bookkeeping.statements import statement_id
 from connectors.bookkeeping.write_streams import WriteStreams
 from connectors.files.storage import Storage
 from connectors.retry import RetryPolicy
+from connectors.sinks.attempt import RunStopped, is_done, stop, take_leases
+from connectors.sinks.close import CloseRun, LoadedTable
 from connectors.sinks.dead_letter_store import DeadLetterStore
 from connectors.sinks.destination import Destination, table_spec
 from connectors.sinks.merge import merge_statement
-from connectors.sinks.parquet import run_folder
 from connectors.sinks.partition_ranges import MAX_PARTITIONS, conditions, partitions_query
-from connectors.sinks.quality import Partitions, recorded_rules
+from connectors.sinks.quality import Partitions
 from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
 from contracts.lineage import INGESTED_AT, SOURCE
 from contracts.schemas import any_partition, bigquery_schema, quote
 from contracts.table import Table, WriteDisposition
-from transforms.ledger import Balance, DeadLetterFile, Shard, State
+from transforms.ledger import Balance, DeadLetterFile, Shard
 from transforms.metrics import RECORDS
 from transforms.tally import FileTally
 
-__all__ = ["LoadTables", "RunStopped", "TableLoad"]
+__all__ = ["LoadTables", "TableLoad"]
 
 logger = logging.getLogger(__name__)
 FENCE = RetryPolicy(300.0)
-CLOCK_MARGIN = timedelta(days=1)
 """How long BigQuery is waited for when the write streams of a table are finalized."""
-
-
-class RunStopped(Exception):
-    """The run may not continue; its ledger has the reason. The job fails."""
+CLOCK_MARGIN = timedelta(days=1)
+"""How wrong the clock of this machine may be."""
 
 
 class TableLoad(NamedTuple):
@@ -66,20 +63,6 @@ class StagedTable(NamedTuple):
     load: TableLoad
     staging: str
     job: str
-
-
-class LoadedTable(NamedTuple):
-    """One table's part of a run that is in the warehouse: its files and the jobs that loaded them.
-
-    `balanced` is False if the table does not hold what was staged. `partitions` are known if the table has rules.
-    """
-
-    table: str
-    shards: tuple[str, ...]
-    dead_letter_files: tuple[str, ...]
-    jobs: tuple[str, ...]
-    balanced: bool
-    partitions: Partitions = None
 
 
 @dataclass(eq=False)
@@ -109,7 +92,7 @@ class LoadTables(beam.PTransform[PCollection[Balance], PCollection[str]]):
             | "Merge" >> beam.ParDo(_Merge(self.destination, self.dead_letters))
             | "Key by run" >> beam.Map(lambda table: (None, table))
             | "Gather tables" >> beam.GroupByKey()
-            | "Close" >> beam.ParDo(_Close(self.destination, self.storage))
+            | "Close" >> beam.ParDo(CloseRun(self.destination, self.storage))
         )
         return run_ids
 
@@ -128,7 +111,7 @@ class _RecordBalance(beam.DoFn):
         to, run = self._to, self._to.run
         ensure_operations(to.warehouse, run.operations_dataset)
         if balance.dead_letter_files:
-            _take_leases(to, sorted(to.tables))
+            take_leases(to, sorted(to.tables))
             self._dead_letters.store(balance.dead_letter_files)
         for table, counts in balance.counts.items():
             to.ledger.record_counts(run, STAGED, to.qualified(table), counts)
@@ -190,14 +173,14 @@ class _Merge(beam.DoFn):
         load, staging, load_job = element
         to, run, table = self._to, self._to.run, self._to.tables[load.table]
         dataset, name = to.datasets[table.name], to.qualified(table.name)
-        _take_leases(to, [table.name])
+        take_leases(to, [table.name])
         with Heartbeat(to.leases, [name], run.token, release=False):  # Close releases the run's leases
-            if _is_done(to):  # a newer attempt wrote that before it released the lease
+            if is_done(to):  # a newer attempt wrote that before it released the lease
                 to.leases.release([name], run.token)
                 raise RunStopped(f"another attempt of run {run.run_id} has finished it")
             newer = to.ledger.newer_run(name, run)
             if newer and table.disposition is not WriteDisposition.APPEND:
-                _stop(to, f"run {newer} has written {name} since this run began: start a new run")
+                stop(to, f"run {newer} has written {name} since this run began: start a new run")
             to.warehouse.ensure_dataset(dataset)
             to.warehouse.ensure_table(table_spec(table, dataset))
             WriteStreams(to.warehouse, run.operations_dataset, run.run_id, FENCE).fence(name)
@@ -237,7 +220,7 @@ class _Merge(beam.DoFn):
             return to.warehouse.execute(sql, statement_id(operations, name, run.run_id, run.token))
         except JobFailed:
             if not to.leases.held([name], run.token):
-                _take_leases(to, [table.name])  # if another run holds the lease, that is the reason to report
+                take_leases(to, [table.name])  # if another run holds the lease, that is the reason to report
             raise
 
     def _ranges(self, table: Table, dataset: str, staging: str, staged_rows: int) -> list[str]:
@@ -275,82 +258,6 @@ class _Merge(beam.DoFn):
         ends = [(row["least"], row["greatest"]) for row in rows if spans and row["least"] is not None]
         partitions = (min(least for least, _ in ends), max(greatest for _, greatest in ends)) if ends else None
         return {row[SOURCE]: row["written"] for row in rows}, partitions
-
-
-class _Close(beam.DoFn):
-    """All LoadedTable of a run -> its run id.
-
-    Writes the run's last line, deletes what failed attempts left behind, and releases the leases.
-    """
-
-    def __init__(self, destination: Destination, storage: Storage) -> None:
-        self._to = destination
-        self._storage = storage
-
-    def process(self, element: tuple[None, Iterable[LoadedTable]]) -> Iterator[str]:
-        to, run = self._to, self._to.run
-        tables = sorted(element[1])
-        names = [to.qualified(loaded.table) for loaded in tables]
-        if not to.leases.held(names, run.token):
-            if not _is_done(to, State.DONE, State.QUALITY_BROKEN):
-                raise RunStopped(f"another attempt of run {run.run_id}, or another run, has taken its tables")
-            yield run.run_id
-            return
-        for name in to.warehouse.tables(run.operations_dataset, staging_prefix(run.run_id, to.datasets.values())):
-            to.warehouse.drop(run.operations_dataset, name)
-        for loaded in tables:
-            self._sweep(run_folder(run.processed, loaded.table, run.run_id), loaded.shards)
-            self._sweep(run_folder(run.dead_letters, loaded.table, run.run_id), loaded.dead_letter_files)
-        detail = {
-            "processed": [uri for loaded in tables for uri in loaded.shards],
-            "dead_letters": sorted({uri for loaded in tables for uri in loaded.dead_letter_files}),
-            "tables": names,
-            "jobs": [job for loaded in tables for job in loaded.jobs],
-        }
-        unbalanced = [loaded.table for loaded in tables if not loaded.balanced]
-        if unbalanced:
-            why = f"the warehouse's count of touched rows differs from the rows it holds: {', '.join(unbalanced)}"
-            to.ledger.record_end(run, State.LEDGER_BROKEN, {**detail, "why": why})
-            raise RunStopped(why)
-        broken = recorded_rules(to, {loaded.table: loaded.partitions for loaded in tables})
-        end = {**detail, "why": f"quality rules are broken: {broken}"} if broken else detail
-        to.ledger.record_end(run, State.QUALITY_BROKEN if broken else State.DONE, end)
-        to.leases.release(names, run.token, finished=True)
-        yield run.run_id
-
-    def _sweep(self, folder: str, keep: tuple[str, ...]) -> None:
-        """Delete the run's files in `folder` that are not in `keep`."""
-        for file in _listed(self._storage, folder):
-            if file not in keep:
-                self._storage.delete(file)
-
-
-def _take_leases(to: Destination, tables: Sequence[str]) -> None:
-    """Make sure that the run holds the leases of `tables`. Raises RunStopped if another attempt or run holds one."""
-    run = to.run
-    holder = to.leases.take([to.qualified(table) for table in tables], run.run_id, run.token)
-    if holder and holder.run_id == run.run_id:  # the ledger of the run is that attempt's now
-        raise RunStopped(f"another attempt of run {run.run_id} is writing table {holder.table}")
-    if holder:
-        _stop(to, f"table {holder.table} is being written by run {holder.run_id}")
-
-
-def _is_done(to: Destination, *states: State) -> bool:
-    """Whether the ledger says that the run has done all: ended in one of `states`, or DONE if none is given."""
-    ends = [state.value for state in states or (State.DONE,)]
-    return any(line["state"] in ends for line in to.ledger.lines(to.run.run_id, RUN))
-
-
-def _stop(to: Destination, why: str) -> NoReturn:
-    to.ledger.record_end(to.run, State.REFUSED, {"why": why})
-    raise RunStopped(why)
-
-
-def _listed(storage: Storage, folder: str) -> list[str]:
-    try:
-        return [file.uri for file in storage.list(folder)]
-    except NotFound:
-        return []
 
 
 def _balanced(load: TableLoad, written: Mapping[str, int], affected: int) -> bool:

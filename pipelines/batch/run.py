@@ -33,7 +33,7 @@ from transforms.run_state import RunState, registered
 __all__ = ["execute", "run_batch"]
 
 logger = logging.getLogger(__name__)
-EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Stopped|[a-z]): ")
+EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: |[A-Z]\w*(?:Error|Exception): ")
 """How the last part of a traceback begins: the class of the exception."""
 
 

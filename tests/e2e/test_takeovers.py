@@ -24,12 +24,14 @@ from connectors.bookkeeping.statements import lease_condition, statement_id
 from connectors.bookkeeping.write_streams import WriteStreams
 from connectors.files.storage import Storage
 from connectors.retry import RetryPolicy
+from connectors.sinks.attempt import RunStopped
 from connectors.sinks.bucket_writer import BucketWriter
 from connectors.sinks.bucket_writers import LeaseLost
+from connectors.sinks.close import CloseRun, LoadedTable
 from connectors.sinks.dead_letter_store import NewDeadLetters
 from connectors.sinks.destination import Destination
 from connectors.sinks.keep_leases import _SendHeartbeats
-from connectors.sinks.load import LoadedTable, RunStopped, StagedTable, TableLoad, _Close, _Merge
+from connectors.sinks.load import StagedTable, TableLoad, _Merge
 from contracts.table import Column, Kind, Table
 from local.service import PROJECT
 from local.services import Endpoints
@@ -99,7 +101,7 @@ class Place:
 
     def close(self, to: Destination, loaded: LoadedTable) -> Iterator[str]:
         """The end of a run."""
-        return _Close(to, Storage(PROJECT)).process((None, [loaded]))
+        return CloseRun(to, Storage(PROJECT)).process((None, [loaded]))
 
     def ends(self, run_id: str) -> list[str]:
         """How the run has ended, once for each of its last lines."""
