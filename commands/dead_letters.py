@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from commands import replay
+from commands import replay as replay_command
 from commands.arguments import add_place, at_least_one, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.current_letters import check_letters
 from connectors.files.storage import Storage
 from console.printable import printable_json
 from console.report import plain_times, print_lines, print_rows
@@ -29,7 +31,7 @@ SHOWN = 20
 def run(argv: list[str], terminal: Terminal) -> int:
     """Run the command and return its exit code."""
     if argv[:1] == ["retry"]:  # the everyday name of replay
-        return replay.run(argv[1:], terminal)
+        return replay_command.run(argv[1:], terminal)
     arguments = _parser().parse_intermixed_args(argv)
     if (arguments.action == "show") != bool(arguments.dead_letter):
         raise UsageError("dead-letters show takes one id, or its beginning; list takes none")
@@ -39,19 +41,22 @@ def run(argv: list[str], terminal: Terminal) -> int:
     counts: list[dict[str, Any]] = []
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         warehouse, operations = Warehouse(project, location), arguments.operations_dataset
-        tables = load_contracts(Storage(project), arguments.contracts)
-        datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}
+        check_letters(warehouse, operations)
+        contracts = load_contracts(Storage(project), arguments.contracts)
+        tables = {name: replace(table, dataset=arguments.dataset or table.dataset) for name, table in contracts.items()}
         if arguments.action == "show":
-            rows = [dead_letter(warehouse, operations, arguments.dead_letter, datasets)]
+            rows = [dead_letter(warehouse, operations, arguments.dead_letter, tables)]
         else:
             counts = dead_letters_by_code(warehouse, operations, wanted)
-            rows = dead_letters(warehouse, operations, wanted, datasets, arguments.limit)
+            rows = dead_letters(warehouse, operations, wanted, tables, arguments.limit)
     if arguments.format == "json":
         print(printable_json(rows, _plain))
         return 0
     if counts:
         print_rows(terminal.output, "", list(map(plain_times, counts)))
-    print_rows(terminal.output, "", [_shortened(row) for row in rows])
+    print_rows(
+        terminal.output, "", [_shortened(row) if arguments.action == "list" else plain_times(row) for row in rows]
+    )
     total = sum(row["letters"] for row in counts)
     if total > len(rows):
         print_lines(terminal.output, [f"the newest {len(rows):,} of {total:,}; --limit N shows more"])

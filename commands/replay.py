@@ -12,9 +12,11 @@ from console.report import print_lines, print_summary
 from console.terminal import Terminal
 from console.waits import log_waits
 from contracts.errors import UsageError
+from contracts.refusal import ErrorCode
 from pipelines.replay.dry_run import dry_run_lines
 from pipelines.replay.run import ReplaySettings, run_replay
 from pipelines.replay.selection import Selection
+from pipelines.replay.where import condition
 from pipelines.runs.contracts import load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
 from pipelines.runs.required import check_required
@@ -37,6 +39,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     )
     command.add_argument("--where", default="", help="condition on columns of dead_letters_current; default: all")
     command.add_argument("--table", help="letters of this table alone")
+    command.add_argument("--code", choices=[code.value for code in ErrorCode], help="letters with this code alone")
     command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
     command.add_argument("--again", action="store_true", help="also letters that were written by an earlier replay")
     command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
@@ -57,17 +60,23 @@ def run(argv: list[str], terminal: Terminal) -> int:
     elif not arguments.dry_run:
         check_required({f"--{name}": folder for name, folder in folders.items()}, ": gs:// folders, as for batch")
     _check_names(arguments.run_id, arguments.dataset, arguments.operations_dataset)
-    selection = Selection.of(arguments.where, arguments.table, arguments.limit, arguments.again)
+    where = [condition(arguments.where)] if arguments.where else []
+    where += [condition(f"error_code = '{arguments.code}'")] if arguments.code else []
     settings = ReplaySettings(
+        selection=Selection(
+            " AND ".join(f"({each})" for each in where),
+            arguments.table,
+            arguments.dataset,
+            arguments.limit,
+            arguments.again,
+        ),
         project=project,
         location=location,
         operations_dataset=arguments.operations_dataset,
-        dataset=arguments.dataset,
         processed=folders["processed"] or "",
         dead_letters=folders["dead_letters"] or "",
         run_id=arguments.run_id,
         max_record_bytes=arguments.max_record_bytes,
-        selection=selection,
     )
     interruptible()
     state = RunState()

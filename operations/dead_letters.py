@@ -9,6 +9,8 @@ from typing import Any
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import CURRENT_LETTERS, OPEN
 from contracts.errors import UsageError
+from contracts.schemas import any_partition
+from contracts.table import Table
 
 __all__ = ["SOLVED", "Wanted", "dead_letter", "dead_letters", "dead_letters_by_code"]
 
@@ -46,16 +48,16 @@ class Wanted:
 
 
 def dead_letters(
-    warehouse: Warehouse, operations: str, wanted: Wanted, datasets: Mapping[str, str], limit: int
+    warehouse: Warehouse, operations: str, wanted: Wanted, tables: Mapping[str, Table], limit: int
 ) -> list[dict[str, Any]]:
-    """Return the newest dead letters, each with its state. `datasets` has the dataset of each table."""
+    """Return the newest dead letters, each with its state. `tables` are those of the contracts."""
     path = _path(warehouse, operations)
     rows = warehouse.query(
         f"SELECT {COLUMNS}, state FROM {path} WHERE {wanted.condition(path)}"
         f" ORDER BY failed_at DESC, `table`, source, position LIMIT {limit}",
         **wanted.parameters,
     )
-    return _with_solved(warehouse, rows, datasets)
+    return _with_solved(warehouse, rows, tables)
 
 
 def dead_letters_by_code(warehouse: Warehouse, operations: str, wanted: Wanted) -> list[dict[str, Any]]:
@@ -68,7 +70,7 @@ def dead_letters_by_code(warehouse: Warehouse, operations: str, wanted: Wanted) 
     )
 
 
-def dead_letter(warehouse: Warehouse, operations: str, prefix: str, datasets: Mapping[str, str]) -> dict[str, Any]:
+def dead_letter(warehouse: Warehouse, operations: str, prefix: str, tables: Mapping[str, Table]) -> dict[str, Any]:
     """Return all of the dead letter whose id begins with `prefix`. Raises UsageError if there is none, or several."""
     rows = warehouse.query(
         f"SELECT * FROM {_path(warehouse, operations)} WHERE STARTS_WITH(dead_letter_id, @prefix)"
@@ -78,20 +80,22 @@ def dead_letter(warehouse: Warehouse, operations: str, prefix: str, datasets: Ma
     if len(rows) != 1:
         what = "several dead letters" if rows else "no dead letter"
         raise UsageError(f"{what} with an id that begins with {prefix[:40]}; launcher.py dead-letters list shows ids")
-    (row,) = _with_solved(warehouse, rows, datasets)
+    (row,) = _with_solved(warehouse, rows, tables)
     row["raw"] = row["raw"].decode(errors="backslashreplace")
     return row
 
 
-def _with_solved(warehouse: Warehouse, rows: list[dict[str, Any]], datasets: Mapping[str, str]) -> list[dict[str, Any]]:
+def _with_solved(warehouse: Warehouse, rows: list[dict[str, Any]], tables: Mapping[str, Table]) -> list[dict[str, Any]]:
     """Replace the state of open dead letters whose record is a row of their table now."""
-    for table, dataset in datasets.items():
-        of_table = [row for row in rows if row["table"] == table and row["state"] == OPEN]
-        if not of_table or warehouse.existing(dataset, table) is None:
+    for name, table in tables.items():
+        of_table = [row for row in rows if row["table"] == name and row["state"] == OPEN]
+        if not of_table or warehouse.existing(table.dataset, name) is None:
             continue
+        positions = ", ".join(sorted({str(row["position"]) for row in of_table}))
+        conditions = ["_source IN UNNEST(@sources)", f"_position IN ({positions})", *any_partition(table)]
         places = warehouse.query(
-            f"SELECT DISTINCT _source, _position FROM `{warehouse.project}.{dataset}.{table}`"
-            " WHERE _source IN UNNEST(@sources)",
+            f"SELECT DISTINCT _source, _position FROM `{warehouse.project}.{table.dataset}.{name}`"
+            f" WHERE {' AND '.join(conditions)}",
             sources=sorted({row["source"] for row in of_table}),
         )
         stored = {(place["_source"], place["_position"]) for place in places}

@@ -52,7 +52,9 @@ def _lines(warehouse: Warehouse, dataset: str) -> str:
 def _state(warehouse: Warehouse, dataset: str) -> str:
     """A run without a last line is running if it holds a lease."""
     leases = f"SELECT run_id FROM `{warehouse.project}.{dataset}.leases` WHERE run_id IS NOT NULL"
-    return f"IFNULL(MAX(state), IF(run_id IN ({leases}), 'running', 'no end recorded')) AS state"
+    return (
+        f"IFNULL(MAX(IF(kind = 'run', state, NULL)), IF(run_id IN ({leases}), 'running', 'no end recorded')) AS state"
+    )
 
 
 def _doors() -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NoReturn
 
 from connectors.bookkeeping.ledger import RUN
 from connectors.sinks.destination import Destination
 from transforms.ledger import State
 
-__all__ = ["RunStopped", "is_done", "stop", "take_leases"]
+__all__ = ["CLOCK_MARGIN", "RunStopped", "is_done", "stop", "take_leases"]
+
+CLOCK_MARGIN = timedelta(days=1)
+"""How wrong the clock of this machine may be, compared with BigQuery's."""
 
 
 class RunStopped(Exception):

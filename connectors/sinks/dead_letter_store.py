@@ -9,6 +9,7 @@ from typing import Protocol
 from connectors.bookkeeping.current_letters import DUPLICATE, REFUSED, WRITTEN
 from connectors.bookkeeping.specs import spec_of
 from connectors.bookkeeping.statements import dead_letters_id, statement_id
+from connectors.sinks.attempt import CLOCK_MARGIN
 from connectors.sinks.destination import Destination
 from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
 from contracts.bookkeeping import DEAD_LETTERS, REPLAYED
@@ -26,7 +27,9 @@ class DeadLetterStore(Protocol):
         """Store the refused records of the run, each once."""
 
     def since(self, table: Table, /) -> str:
-        """Return a query of `_source`, `_position` and `since`, when a record was first read; "" if that is now."""
+        """Return a query of `_source`, `_position`, `since` and `refused_by`: when, and by which run, a record was
+        refused for the first time; "" if it is read for the first time.
+        """
 
     def loaded(self, table: Table, /) -> None:
         """Note that the rows of a table are written."""
@@ -87,13 +90,16 @@ class ReplayedDeadLetters:
 
     def since(self, table: Table) -> str:
         letters = f"FROM {self.pinned} WHERE table_name = '{table.name}'"
-        return f"SELECT source AS _source, position AS _position, first_failed_at AS since {letters}"
+        return (
+            f"SELECT source AS _source, position AS _position, first_failed_at AS since, run_id AS refused_by {letters}"
+        )
 
     def loaded(self, table: Table) -> None:
         """A letter whose row has this run's id is written; one that is not refused either had its key there."""
         to = self.to
         qualified = to.qualified(table.name)
-        of_run = " AND ".join([f"_run_id = {self._run_id}", *any_partition(table)])
+        since = f"_ingested_at >= TIMESTAMP '{(to.run.started_at - CLOCK_MARGIN).isoformat()}'"
+        of_run = " AND ".join([f"_run_id = {self._run_id}", since, *any_partition(table)])
         rows = f"SELECT _source, _position FROM {to.path(to.datasets[table.name], table.name)} WHERE {of_run}"
         version = f"'{table.contract_version}'" if table.contract_version else "NULL"
         self._insert(

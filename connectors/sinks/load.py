@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -24,7 +23,7 @@ from connectors.bookkeeping.statements import statement_id
 from connectors.bookkeeping.write_streams import WriteStreams
 from connectors.files.storage import Storage
 from connectors.retry import RetryPolicy
-from connectors.sinks.attempt import RunStopped, is_done, stop, take_leases
+from connectors.sinks.attempt import CLOCK_MARGIN, RunStopped, is_done, stop, take_leases
 from connectors.sinks.close import CloseRun, LoadedTable
 from connectors.sinks.dead_letter_store import DeadLetterStore
 from connectors.sinks.destination import Destination, table_spec
@@ -44,8 +43,6 @@ __all__ = ["LoadTables", "TableLoad"]
 logger = logging.getLogger(__name__)
 FENCE = RetryPolicy(300.0)
 """How long BigQuery is waited for when the write streams of a table are finalized."""
-CLOCK_MARGIN = timedelta(days=1)
-"""How wrong the clock of this machine may be."""
 
 
 class TableLoad(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from connectors.sinks.partition_ranges import transaction
 from connectors.sinks.staging import from_staging
-from contracts.lineage import HASH, INGESTED_AT, POSITION
+from contracts.lineage import HASH, INGESTED_AT, POSITION, RUN_ID, SOURCE
 from contracts.schemas import EXTRA, any_partition, quote, stored_columns
 from contracts.table import Column, Identity, Kind, Table, UnknownFields, WriteDisposition
 
@@ -23,13 +23,13 @@ def merge_statement(
     """Return the INSERT or MERGE, or a transaction of one for each of `ranges`. `_ingested_at` is when it runs.
 
     `target` and `staging` are quoted table paths, `lease` is what `lease_condition` returns, `ranges` are conditions on
-    the partition column. `since` is set if the rows are older than the run: a query of `_source`, `_position` and
-    `since`. A MERGE without `versionBy` then updates only rows that were written before that.
+    the partition column. `since` is set if the rows are older than the run: a query of `_source`, `_position`, `since`
+    and `refused_by`. A MERGE without `versionBy` then updates only rows that were written before that, or that this run
+    wrote from an earlier record of the same source.
     """
     if since and table.disposition is WriteDisposition.MERGE and table.version_by is None:
-        staging = (
-            f"(SELECT row.*, known.since FROM {staging} AS row JOIN ({since}) AS known USING (_source, _position))"
-        )
+        known = f"({since}) AS known USING (_source, _position)"
+        staging = f"(SELECT staged.*, known.since, known.refused_by FROM {staging} AS staged JOIN {known})"
     else:
         since = ""
     if not ranges:
@@ -46,7 +46,9 @@ def _statement(
     table: Table, target: str, staging: str, lease: str, part: str, disposition: WriteDisposition, since: str
 ) -> str:
     columns = stored_columns(table)
-    read = ", ".join(quote(column.name) for column in columns if column.name != INGESTED_AT) + (since and ", since")
+    read = ", ".join(quote(column.name) for column in columns if column.name != INGESTED_AT) + (
+        since and ", since, refused_by"
+    )
     staged = f"(SELECT {read} FROM {staging} WHERE {lease}{part})"
     into = ", ".join(quote(column.name) for column in columns)
     values = ", ".join(map(_value, columns))
@@ -96,12 +98,14 @@ def _value(column: Column) -> str:
 def _not_older(table: Table, since: str) -> str:
     """Return the condition that the stored row has no greater version, with the AND behind it; "" without `versionBy`.
 
-    With `since`, the condition that the stored row was written before the incoming one was read for the first time.
+    With `since`, the condition that the stored row is from before the incoming one was read for the first time.
 
     As within a run, a row without a version loses, and of equal versions the later one wins.
     """
     if since:
-        return f"existing_row.{INGESTED_AT} < incoming_row.since AND "
+        earlier = f"existing_row.{SOURCE} = incoming_row.{SOURCE} AND existing_row.{POSITION} < incoming_row.{POSITION}"
+        by_same_run = f"existing_row.{RUN_ID} = incoming_row.refused_by AND {earlier}"
+        return f"(existing_row.{INGESTED_AT} < incoming_row.since OR ({by_same_run})) AND "
     if table.version_by is None:
         return ""
     stored, incoming = (f"{row}.{quote(table.version_by)}" for row in ("existing_row", "incoming_row"))

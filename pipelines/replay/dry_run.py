@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.current_letters import check_letters
 from connectors.sources.stored_letters import StoredLetter, blocks_again
 from contracts.decoding.decoder import Decoder
 from contracts.refusal import Refusal
@@ -18,7 +18,7 @@ from pipelines.runs.availability import wait_for_bigquery
 
 __all__ = ["dry_run_lines"]
 
-MOST = 10_000
+MOST = 1_000
 """How many dead letters a dry run decodes, unless --limit says less."""
 SAMPLES, SAMPLE_BYTES = 3, 200
 
@@ -27,10 +27,10 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     """Decode the selected letters under the contracts, write nothing, and return the lines to print."""
     warehouse = Warehouse(settings.project, settings.location)
     wait_for_bigquery(warehouse, settings.operations_dataset, log)
-    ensure_operations(warehouse, settings.operations_dataset)
+    check_letters(warehouse, settings.operations_dataset)
     tables = tables_to_replay(settings, contracts, log)
     selection = replace(settings.selection, limit=min(settings.selection.limit or MOST, MOST))
-    rows = warehouse.query(selection.query(settings.project, settings.operations_dataset, settings.datasets(tables)))
+    rows = warehouse.query(selection.query(warehouse, settings.operations_dataset, tables))
     letters: dict[str, list[StoredLetter]] = defaultdict(list)
     for row in rows:
         letters[row["table_name"]].append(StoredLetter.of(row))

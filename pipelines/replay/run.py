@@ -43,18 +43,12 @@ class ReplaySettings:
     project: str
     location: str
     operations_dataset: str
-    dataset: str | None
-    """The dataset of all tables, None for the one that each contract names."""
     processed: str
     dead_letters: str
     """Folders for files, as of a batch."""
     run_id: str | None
     max_record_bytes: int
     selection: Selection
-
-    def datasets(self, tables: Mapping[str, Table]) -> dict[str, str]:
-        """Return the dataset of each table."""
-        return {name: self.dataset or table.dataset for name, table in tables.items()}
 
 
 def tables_to_replay(
@@ -100,7 +94,7 @@ def run_replay(
     else:
         log("no dead letter meets the condition")
     summary = batch_summary(prepared, began, why, time.monotonic() - started)
-    if summary.state is State.DONE:
+    if summary.state in (State.DONE, State.QUALITY_BROKEN):
         warehouse.drop(settings.operations_dataset, settings.selection.pinned_name(batch.run.run_id))
     return summary
 
@@ -140,7 +134,7 @@ def _prepare(
     inputs: list[InputFile] = []
     letters = settings.selection.pinned_name(run.run_id)
     if not finished:
-        settings.selection.pin(warehouse, settings.operations_dataset, run.run_id, settings.datasets(possible))
+        settings.selection.pin(warehouse, settings.operations_dataset, run.run_id, possible)
         path = f"`{warehouse.project}.{settings.operations_dataset}.{letters}`"
         sizes = warehouse.query(
             f"SELECT table_name AS name, SUM(LENGTH(raw)) AS size FROM {path} GROUP BY 1 ORDER BY 1"
@@ -149,7 +143,7 @@ def _prepare(
         if inputs and not pinned:
             ledger.record(run, INPUT, [{"detail": detail}])
     tables = {file.table: possible[file.table] for file in inputs}
-    datasets = settings.datasets(tables)
+    datasets = settings.selection.datasets(tables)
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])
         warehouse.ensure_table(table_spec(table, datasets[name]))

@@ -10,13 +10,14 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import CURRENT_LETTERS, OPEN
 from connectors.bookkeeping.statements import digest
 from connectors.sources.read_letters import LETTER_COLUMNS
+from contracts.bookkeeping import DEAD_LETTERS
 from contracts.refusal import ErrorCode
-from contracts.schemas import quote
+from contracts.schemas import any_partition, quote
 from contracts.table import Identity, Table, WriteDisposition
-from pipelines.replay.where import condition
 
 __all__ = ["Selection", "why_not"]
 
+PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "run_id", "first_failed_at", "failed_at")
 PINNED_DAYS = 7
 """After this many days BigQuery drops the table of a run that was never finished."""
 
@@ -28,50 +29,52 @@ class Selection:
     where: str
     """As `condition` returns it; "" for all."""
     table: str | None
+    dataset: str | None
+    """The dataset of all tables, None for the one that each contract names."""
     limit: int | None
     again: bool
     """Whether letters that a run has written already are sent again."""
-
-    @classmethod
-    def of(cls, where: str, table: str | None, limit: int | None, again: bool) -> Selection:
-        """Return the selection of a command line. Raises UsageError for a condition that is not accepted."""
-        return cls(condition(where) if where else "", table, limit, again)
 
     @property
     def prunes(self) -> bool:
         """Whether the condition is about `failed_at`, by whose day `dead_letters` is partitioned."""
         return "failed_at" in self.where.replace("first_failed_at", "")
 
-    def query(self, project: str, dataset: str, datasets: Mapping[str, str]) -> str:
-        """Return the query of the dead letters of tables; `datasets` has the dataset of each.
+    def datasets(self, tables: Mapping[str, Table]) -> dict[str, str]:
+        """Return the dataset of each table."""
+        return {name: self.dataset or table.dataset for name, table in tables.items()}
 
-        Environments may share a ledger: a dead letter belongs to the dataset that its run has written.
+    def query(self, warehouse: Warehouse, operations: str, tables: Mapping[str, Table]) -> str:
+        """Return the query of the dead letters of `tables`.
 
-        Of several letters of one place, as after a file was overwritten, the newest counts. Copies of duplicates,
-        which a run keeps for an audit, are no refused records.
+        Environments may share a ledger: a dead letter belongs to the dataset that its run has written. Of several dead
+        letters of one place, as after a file was overwritten, the newest counts. One whose place is a row by now, since
+        its file was loaded again, is solved. Copies of duplicates, which a run keeps for an audit, are no refused
+        records.
         """
-        conditions = [f"error_code != '{ErrorCode.DUPLICATE.value}'"]
-        conditions += [f"state = '{OPEN}'"] if not self.again else []
-        ledger = f"`{project}.{dataset}.ledger`"
-        conditions += [f"({' OR '.join(_of_table(ledger, *each) for each in sorted(datasets.items()))})"]
-        conditions += [f"({self.where})"] if self.where else []
-        columns = ["dead_letter_id", "table_name", *LETTER_COLUMNS, "first_failed_at", "failed_at"]
-        renamed = {"attributes": "TO_JSON_STRING(attributes) AS attributes", "table_name": "`table` AS table_name"}
-        read = ", ".join(renamed.get(name, quote(name)) for name in columns)
+        datasets = self.datasets(tables)
+        path = f"`{warehouse.project}.{operations}"
+        of_tables = " OR ".join(_of_table(f"{path}.ledger`", name, datasets[name]) for name in sorted(tables))
+        eligible = f"error_code != '{ErrorCode.DUPLICATE.value}' AND ({of_tables})"
         newest = "ROW_NUMBER() OVER (PARTITION BY `table`, source, position ORDER BY failed_at DESC, dead_letter_id)"
+        of_place = f"SELECT dead_letter_id, {newest} AS of_place FROM {path}.{DEAD_LETTERS.name}` WHERE {eligible}"
+        conditions = [f"dead_letter_id IN (SELECT dead_letter_id FROM ({of_place}) WHERE of_place = 1)"]
+        if not self.again:
+            conditions += [f"state = '{OPEN}'"]
+            conditions += [_unsolved(warehouse, table, datasets[name]) for name, table in sorted(tables.items())]
+        conditions += [f"({self.where})"] if self.where else []
+        renamed = {"attributes": "TO_JSON_STRING(attributes) AS attributes", "table_name": "`table` AS table_name"}
+        read = ", ".join(renamed.get(name, quote(name)) for name in PINNED_COLUMNS)
         limit = f" ORDER BY failed_at DESC, dead_letter_id LIMIT {self.limit}" if self.limit else ""
-        return (
-            f"SELECT {', '.join(map(quote, columns))} FROM (SELECT {read}, {newest} AS of_place"
-            f" FROM `{project}.{dataset}.{CURRENT_LETTERS}` WHERE {' AND '.join(conditions)}) WHERE of_place = 1{limit}"
-        )
+        return f"SELECT {read} FROM {path}.{CURRENT_LETTERS}` AS letter WHERE {' AND '.join(conditions)}{limit}"
 
-    def pin(self, warehouse: Warehouse, dataset: str, run_id: str, datasets: Mapping[str, str]) -> None:
+    def pin(self, warehouse: Warehouse, operations: str, run_id: str, tables: Mapping[str, Table]) -> None:
         """Create the table of the dead letters of a run, unless it exists."""
         name = self.pinned_name(run_id)
         expires = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {PINNED_DAYS} DAY)"
         warehouse.query(
-            f"CREATE TABLE IF NOT EXISTS `{warehouse.project}.{dataset}.{name}`"
-            f" OPTIONS (expiration_timestamp = {expires}) AS {self.query(warehouse.project, dataset, datasets)}"
+            f"CREATE TABLE IF NOT EXISTS `{warehouse.project}.{operations}.{name}`"
+            f" OPTIONS (expiration_timestamp = {expires}) AS {self.query(warehouse, operations, tables)}"
         )
 
     def pinned_name(self, run_id: str) -> str:
@@ -80,13 +83,22 @@ class Selection:
 
     def detail(self) -> dict[str, object]:
         """Return what the ledger says of the selection: a run that continues must have the same."""
-        return {"where": self.where, "table": self.table, "limit": self.limit, "again": self.again}
+        return {name: getattr(self, name) for name in ("where", "table", "dataset", "limit", "again")}
 
 
 def _of_table(ledger: str, table: str, dataset: str) -> str:
     """Return the condition that a dead letter is of `dataset`.`table`. Lines of a version before name no dataset."""
     of_dataset = f"`table` = '{table}' AND IFNULL(`dataset`, '{dataset}') = '{dataset}'"
     return f"`table` = '{table}' AND run_id IN (SELECT run_id FROM {ledger} WHERE {of_dataset})"
+
+
+def _unsolved(warehouse: Warehouse, table: Table, dataset: str) -> str:
+    """Return the condition that a dead letter of `table` has no row at its place."""
+    if warehouse.existing(dataset, table.name) is None:
+        return "TRUE"
+    same = ["stored._source = letter.source", "stored._position = letter.position", *any_partition(table, "stored")]
+    rows = f"SELECT 1 FROM `{warehouse.project}.{dataset}.{table.name}` AS stored WHERE {' AND '.join(same)}"
+    return f"(letter.`table` != '{table.name}' OR NOT EXISTS ({rows}))"
 
 
 def why_not(table: Table) -> str | None:

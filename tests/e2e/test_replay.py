@@ -217,9 +217,40 @@ def test_an_update_that_was_refused_does_not_replace_a_newer_row(site: Site) -> 
         ],
     )
     site.batch(FEW, merge, c=[{"ticket_id": "2", "level": "high", "text": "newer"}])
+    site.batch(
+        FEW,
+        merge,
+        d=[
+            {"ticket_id": "3", "level": "low", "text": "first in its file"},
+            {"ticket_id": "3", "level": "urgent", "text": "refused, and later in its file"},
+            {"ticket_id": "4", "level": "urgent", "text": "refused, and earlier in its file"},
+            {"ticket_id": "4", "level": "low", "text": "last in its file"},
+        ],
+    )
     site.replay(MANY, custom=(merge,))
-    assert site.tickets() == {"1": "refused, and the newest", "2": "newer"}
-    assert sorted(state for state, _, _ in site.letters().values()) == ["duplicate", "written"]
+    assert site.tickets() == {
+        "1": "refused, and the newest",
+        "2": "newer",
+        "3": "refused, and later in its file",
+        "4": "last in its file",
+    }
+    states = site.rows("SELECT state FROM {operations}.dead_letters_current ORDER BY state")
+    assert [row["state"] for row in states] == ["duplicate", "duplicate", "written", "written"]
+
+
+def test_of_a_file_that_was_overwritten_the_newest_record_of_a_place_counts(site: Site) -> None:
+    """Also if the newest was written meanwhile: the one before is not sent, nor one whose place is a row by now."""
+    site.batch(FEW, a=[{"ticket_id": "1", "level": "urgent"}, {"ticket_id": "7", "level": "urgent"}])
+    site.batch(FEW, a=[{"ticket_id": "2", "level": "urgent"}, {"ticket_id": "8", "level": "low"}])
+    site.replay(MANY)
+    site.replay(MANY)
+    assert set(site.tickets()) == {"2", "8"}
+
+
+def test_an_operations_dataset_without_dead_letters(site: Site) -> None:
+    for command in (("replay", "--dry_run"), ("dead-letters", "list")):
+        said = site.launch(*command, "--operations_dataset=none_yet", code=2)
+        assert "none_yet has no dead_letters_current: a batch, a stream or launcher.py setup creates it" in said
 
 
 def test_a_table_that_another_run_writes_is_left_alone(site: Site) -> None:
@@ -244,6 +275,10 @@ def test_the_newest_letters_alone_and_again(site: Site) -> None:
     assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
     assert [state for state, _, _ in site.letters().values()].count("duplicate") == 2
     said = site.replay(MANY, "--where", "state = 'open'", "--run_id=once-more", code=2)
+    said += site.replay(
+        MANY, "--dataset=other", "--where", "state = 'written'", "--again", "--run_id=once-more", code=2
+    )
+    assert said.count("has sent other dead letters") == 2
     assert "run once-more has sent other dead letters; give a new name" in said
 
 
@@ -302,7 +337,7 @@ def test_runs_and_dead_letters_are_listed(site: Site) -> None:
     )
     assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
     newest = json.loads(site.launch("runs", operations, "--format=json"))[0]
-    assert (newest["run"], newest["pipeline"], newest["read"], newest["duplicate"]) == ("retried", "replay", 3, 2)
+    assert (newest["run"], newest["pipeline"], newest["read"], newest["dead_letter"]) == ("retried", "replay", 1, 1)
 
 
 def test_environments_that_share_a_ledger_do_not_get_each_others_records(site: Site) -> None:

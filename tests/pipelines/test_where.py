@@ -76,4 +76,4 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
     ("where", "prunes"), [("", False), ("first_failed_at > '2026-01-01'", False), ("failed_at > '2026-01-01'", True)]
 )
 def test_a_condition_on_the_day_of_refusal_spares_the_other_days(where: str, prunes: bool) -> None:
-    assert Selection.of(where, None, None, again=False).prunes is prunes
+    assert Selection(where, None, None, None, again=False).prunes is prunes
