@@ -78,7 +78,8 @@ ACTIONS: Mapping[str, Action] = {
     ),
     "try": (
         "Show what a run would make of data: rows, duplicates and dead letters.",
-        "rides.odcs.yaml MY_FOLDER/rides.csv\nrides.odcs.yaml --topic bike-events --limit 5000 --local",
+        "MY_CONTRACTS/orders.odcs.yaml MY_FOLDER/orders.csv\n"
+        "MY_CONTRACTS/rides.odcs.yaml --topic bike-events --limit 5000 --local",
         add_try,
         run_try,
     ),

@@ -101,7 +101,10 @@ def csv_table(storage: Storage, file: InputFile) -> tuple[Table, list[str]]:
         remarks.append("lines that begin with # are no records")
         lines = [line for line in lines if not line.startswith("#")]
     delimiter = "\t" if file.format == "tsv" else _delimiter(lines)
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    except csv.Error as error:
+        raise UsageError(f"{file.uri}: cannot be read as CSV: {error}") from None
     if file.format != "tsv" and delimiter != ",":
         dialect = replace(dialect, delimiter=delimiter)
         remarks.append(f"fields are separated by {delimiter!r}, as in {len(rows):,} lines")
@@ -142,7 +145,10 @@ def _delimiter(lines: Sequence[str]) -> str:
     """Return the delimiter that gives most lines the same number of fields, and the most fields."""
 
     def score(delimiter: str) -> tuple[float, int]:
-        rows = list(csv.reader(lines, delimiter=delimiter))
+        try:
+            rows = list(csv.reader(lines, delimiter=delimiter))
+        except csv.Error:  # a field of more than 128 KB: quotes that this delimiter does not pair
+            return 0.0, 0
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
         return (count / len(rows) if rows and width > 1 else 0.0), width
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             """)
     )
     (folder / "MY_CONTRACTS" / "rides.odcs.yaml").write_text(tutorial_contract("own-topic.md"))
+    shutil.copytree(folder / "MY_CONTRACTS", folder / "OLD_CONTRACTS")
     (folder / "bin").mkdir()
     python = folder / "bin" / "python3"
     python.write_text(f'#!/bin/sh\nexec {os.path.realpath(sys.executable)} -S "$@"\n')
@@ -122,6 +124,8 @@ def test_what_the_demo_prints_last_fits_a_terminal() -> None:
 
 @pytest.mark.parametrize("command", [line for line in run_order(PRINTED) if line not in (*RUN_ELSEWHERE, LAST)])
 def test_a_printed_command_works_as_printed(checkout: Path, command: str) -> None:
+    if draft := re.search(r"contracts infer .* --output (\S+)", command):
+        (checkout / draft[1]).unlink(missing_ok=True)  # infer writes over no file
     until_stopped = " stream " in command and "--stop_when_idle" not in command
     process = subprocess.Popen(
         plain(checkout, command),

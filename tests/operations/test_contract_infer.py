@@ -435,3 +435,19 @@ def test_wrong_usage_is_refused(argv: list[str], said: str, tmp_path: Path) -> N
     done = launch(["contracts", "infer", *(path if word == "FILE" else word for word in argv)])
     assert (done.code, done.stdout) == (2, "")
     assert said.replace("FILE", path) in done.stderr
+
+
+def test_a_quote_that_one_delimiter_does_not_pair_makes_no_endless_field(tmp_path: Path) -> None:
+    """Python's csv refuses fields of more than 128 KB."""
+    file = tmp_path / "data.csv"
+    file.write_text("id,text\n" + "".join(f'{n},"a;""b"\n' for n in range(40_000)))
+    table, _ = inferred(file)
+    assert kinds(table)["id"] is Kind.INTEGER
+
+
+def test_a_file_that_is_no_csv_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text('id\n"' + "x\n" * 200_000)
+    done = launch(["contracts", "infer", str(file)])
+    assert done.code == 2
+    assert "data.csv: cannot be read as CSV" in done.stderr
