@@ -17,7 +17,16 @@ from tests.e2e.proxies import RecordingProxy
 
 pytestmark = pytest.mark.e2e
 PLACE = ("--project=local-project", "--location=US")
-OPERATIONS = ["dead_letters", "heartbeats", "leases", "ledger", "ledger_current", "write_streams"]
+OPERATIONS = [
+    "dead_letters",
+    "dead_letters_current",
+    "heartbeats",
+    "leases",
+    "ledger",
+    "ledger_current",
+    "replayed_dead_letters",
+    "write_streams",
+]
 
 
 def data_sets(warehouse: Warehouse) -> dict[str, list[str]]:
