@@ -139,6 +139,10 @@ def _prepare(
         sizes = warehouse.query(
             f"SELECT table_name AS name, SUM(LENGTH(raw)) AS size FROM {path} GROUP BY 1 ORDER BY 1"
         )
+        if unknown := sorted({row["name"] for row in sizes} - possible.keys()):
+            raise UsageError(
+                f"--contracts: run {run.run_id} sends dead letters of {', '.join(unknown)}: no contract has it"
+            )
         inputs = [InputFile(row["name"], f"{row['name']}.ndjson", row["size"], 0) for row in sizes]
         if inputs and not pinned:
             ledger.record(run, INPUT, [{"detail": detail}])
