@@ -190,8 +190,9 @@ def test_killed_after_every_step(site: Site, local_cloud: tuple[Path, Endpoints]
             assert proxy.held.wait(60), f"{step} was never reached"
             assert process.poll() is None
             process.kill_group()
-    said = site.launch("replay", *site.datasets, "--run_id=killed", code=2)
-    assert "run killed sends dead letters of tickets: no contract has it" in said
+            if step == BOUNDARIES[1]:
+                said = site.launch("replay", *site.datasets, "--run_id=killed", code=2)
+                assert "run killed sends dead letters of tickets: no contract has it" in said
     site.replay(MANY, "--run_id=killed")
     assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
     assert sorted(site.letters().values()) == [
