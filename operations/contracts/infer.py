@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from console.printable import printable
 from contracts.decoding.decoder import Decoder
 from contracts.decoding.values import validate_value
 from contracts.errors import UsageError
@@ -37,17 +38,20 @@ MAX_PARTITIONS = 4_000
 def draft_of(samples: Mapping[str, Sample], today: date | None = None) -> str:
     """Return a contract with a table for each sample: it is valid, and at least 99% of each sample pass it.
 
-    Raises UsageError for a sample without a record.
+    A sample without a record, such as of a list of files, is left out, and the first comment says so. Raises UsageError
+    if no sample has a record.
     """
     today = today or datetime.now(UTC).date()
-    tables = []
-    for name, sample in samples.items():
-        if not sample.records:
-            why = f": {sample.unreadable}" if sample.unreadable else ""
-            raise UsageError(f"{name}: no record can be read{why}")
-        tables.append(_table(name, sample, today))
+    readable = {name: sample for name, sample in samples.items() if sample.records}
     head = ["A draft, from a sample. Each comment is the evidence for the line below it; look for `check`."]
-    return contract_text(sanitized(next(iter(samples))), head, tables)
+    for name in [name for name in samples if name not in readable]:
+        why = f": {samples[name].unreadable}" if samples[name].unreadable else ""
+        unread = f"{name}: no record can be read{why}"
+        if not readable:
+            raise UsageError(unread)
+        head.append(f"check: {printable(' '.join(unread.split()))}; left out")
+    tables = [_table(name, sample, today) for name, sample in readable.items()]
+    return contract_text(sanitized(next(iter(readable))), head, tables)
 
 
 def _table(name: str, sample: Sample, today: date) -> DraftTable:

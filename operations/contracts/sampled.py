@@ -30,6 +30,8 @@ MAX_PATH = 5
 """Names in the path of the records of a document."""
 LOOKED_AT = 200
 """Lines that the form of a CSV file is decided by."""
+LONGEST_LINE = 100_000
+"""Longer lines say nothing about the form, and Python's csv refuses fields of more than 128 KB."""
 BOM = b"\xef\xbb\xbf"
 NUMBER = re.compile(r"\s*[-+]?[\d.,:/ -]+\s*")
 
@@ -95,7 +97,7 @@ def csv_table(storage: Storage, file: InputFile) -> tuple[Table, list[str]]:
             remarks.append("check: not UTF-8; read as cp1252, others are iso8859-1, iso8859-15, cp1250")
     lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
     lines = lines[:-1] if len(head) >= HEAD_BYTES and len(lines) > 1 else lines
-    lines = lines[:LOOKED_AT]
+    lines = [line for line in lines[:LOOKED_AT] if len(line) <= LONGEST_LINE]
     if lines and lines[0].startswith("#"):
         dialect = replace(dialect, comment="#")
         remarks.append("lines that begin with # are no records")

@@ -445,9 +445,27 @@ def test_a_quote_that_one_delimiter_does_not_pair_makes_no_endless_field(tmp_pat
     assert kinds(table)["id"] is Kind.INTEGER
 
 
+def test_a_record_of_megabytes_does_not_hide_the_form_of_the_others(tmp_path: Path) -> None:
+    """As in the sample data: `generate` writes records that are too large."""
+    file = tmp_path / "data.csv"
+    file.write_text(f"id;text\n1;{'x' * 11_000_000}\n" + "".join(f"{n};y\n" for n in range(2, 400)))
+    table, _ = inferred(file)
+    assert kinds(table) == {"id": Kind.INTEGER, "text": Kind.STRING}
+
+
+def test_what_has_no_record_is_left_out_of_the_draft_of_a_folder(tmp_path: Path) -> None:
+    ndjson(tmp_path, [{"id": n} for n in range(10)], "rides.ndjson")
+    (tmp_path / "manifest.json").write_text('{\n  "a\x1b": 1\n}')
+    done = launch(["contracts", "infer", str(tmp_path)])
+    assert done.code == 0
+    assert "check: manifest: no record can be read" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert list(load([("draft", done.stdout)])) == ["rides"]
+
+
 def test_a_file_that_is_no_csv_is_refused_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
-    file.write_text("id\n" + "x" * 200_000 + "\n")
+    file.write_text('id\n"' + 150 * ("x" * 1_000 + "\n"))
     done = launch(["contracts", "infer", str(file)])
     assert done.code == 2
     assert "data.csv: cannot be read as CSV" in done.stderr
