@@ -29,9 +29,17 @@ def job_name_of(options: PipelineOptions) -> str:
     return "stream-" + re.sub(r"[^a-z0-9]+", "-", group.lower()).strip("-")
 
 
+LONGEST_VERSION = 54
+"""A label has at most 63 characters, nine of which are a digest of the contracts."""
+
+
 def version_as_label() -> str:
-    """Return the version of this code as the value of a label, which has no dots."""
-    return re.sub(r"[^a-z0-9_-]", "-", PIPELINE_VERSION.lower())
+    """Return the version of this code as the value of a label, which has no dots; the end of a long one is a digest."""
+    label = re.sub(r"[^a-z0-9_-]", "-", PIPELINE_VERSION.lower())
+    if len(label) <= LONGEST_VERSION:
+        return label
+    digest = hashlib.blake2b(PIPELINE_VERSION.encode(), digest_size=4).hexdigest()
+    return f"{label[: LONGEST_VERSION - 9]}-{digest}"
 
 
 def stream_version(tables: Mapping[str, Table]) -> str:

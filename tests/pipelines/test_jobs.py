@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.odcs.tables import shipped
@@ -35,6 +35,7 @@ def test_a_jobs_name_is_made_of_its_group(group: str) -> None:
     assert job_name_of(PipelineOptions(group_id=group, job_name="mine")) == "mine"
 
 
+@example("0.000.000.dev" + 21 * "0" + "+" + 20 * "0")
 @given(
     version=st.from_regex(
         r"[0-9]{1,3}(\.[0-9]{1,3}){1,2}((a|b|rc)[0-9]|\.dev[0-9]+)?(\+[a-z0-9.]{1,20})?", fullmatch=True
