@@ -9,7 +9,7 @@ from google.cloud.bigquery import SchemaField
 from connectors.bigquery.table_spec import TableSpec
 from contracts.schemas import quote
 
-__all__ = ["create_schema", "create_table", "create_view"]
+__all__ = ["create_schema", "create_table", "create_view", "null_value"]
 
 SQL_TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 """Types whose names differ between BigQuery's API and SQL."""
@@ -42,6 +42,19 @@ def create_table(project: str, spec: TableSpec) -> str:
 def create_view(project: str, dataset: str, name: str, query: str) -> str:
     """Return the statement that creates a view if it does not exist."""
     return f"CREATE VIEW IF NOT EXISTS {_path(project, dataset, name)} AS\n{query}"
+
+
+def null_value(field: SchemaField) -> str:
+    """Return the expression of the value that `field` has if it is given none: NULL of its type, or no elements."""
+    return f"ARRAY<{_type(field)}>[]" if field.mode == "REPEATED" else f"CAST(NULL AS {_type(field)})"
+
+
+def _type(field: SchemaField) -> str:
+    """The type of the value, or of an element, without parameters."""
+    if field.field_type not in ("RECORD", "STRUCT"):
+        return SQL_TYPES.get(field.field_type, field.field_type)
+    types = [(each, f"ARRAY<{_type(each)}>" if each.mode == "REPEATED" else _type(each)) for each in field.fields]
+    return f"STRUCT<{', '.join(f'{quote(each.name)} {kind}' for each, kind in types)}>"
 
 
 def _path(*names: str) -> str:

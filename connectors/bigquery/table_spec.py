@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.cloud import bigquery
 
-__all__ = ["TableSpec", "incompatibilities", "lacking", "nullable", "partition_changes"]
+__all__ = ["Added", "TableSpec", "extended", "incompatibilities", "lacking", "nullable", "partition_changes"]
 
 MILLISECONDS_A_DAY = 86_400_000
 
@@ -45,17 +47,55 @@ class TableSpec:
         return bigquery.TimePartitioning(self.partition_type, self.partition, expiration)
 
 
-def lacking(spec: TableSpec, table: bigquery.Table) -> list[bigquery.SchemaField]:
-    """Return the columns of the contract that are missing in the table: they can be added."""
-    names = {field.name.casefold() for field in table.schema}
-    return [field for field in spec.schema if field.name.casefold() not in names]
+class Added(NamedTuple):
+    """A column that a table lacks. `path` is its name, with those of the objects around it: `box.depth`."""
+
+    path: str
+    field: bigquery.SchemaField
+
+
+def lacking(spec: TableSpec, table: bigquery.Table) -> list[Added]:
+    """Return the columns of the contract, at any depth, that are missing in the table: they can be added."""
+    return list(_lacking(spec.schema, table.schema, ""))
+
+
+def _lacking(
+    wanted: Sequence[bigquery.SchemaField], actual: Sequence[bigquery.SchemaField], at: str
+) -> Iterator[Added]:
+    existing = {field.name.casefold(): field for field in actual}
+    for field in wanted:
+        other = existing.get(field.name.casefold())
+        if other is None:
+            yield Added(at + field.name, field)
+        else:
+            yield from _lacking(field.fields, other.fields, f"{at}{other.name}.")
+
+
+def extended(
+    wanted: Sequence[bigquery.SchemaField], actual: Sequence[bigquery.SchemaField]
+) -> list[bigquery.SchemaField]:
+    """Return the columns of the table in their order, then those that it lacks; the same inside of each object."""
+    added = {field.name.casefold(): field for field in wanted}
+    fields = []
+    for field in actual:
+        other = added.pop(field.name.casefold(), None)
+        inner = extended(other.fields, field.fields) if other else list(field.fields)
+        fields.append(field if inner == list(field.fields) else _changed(field, fields=inner))
+    return [*fields, *map(nullable, added.values())]
 
 
 def nullable(field: bigquery.SchemaField) -> bigquery.SchemaField:
-    """Return the field without REQUIRED: a column that is added later has no value in older rows."""
-    if field.mode != "REQUIRED":
-        return field
-    return bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "mode": "NULLABLE"})
+    """Return the field without REQUIRED, at any depth: what is added later has no value in older rows."""
+    inner = list(map(nullable, field.fields))
+    mode = "NULLABLE" if field.mode == "REQUIRED" else field.mode
+    return field if (mode, inner) == (field.mode, list(field.fields)) else _changed(field, mode=mode, fields=inner)
+
+
+def _changed(
+    field: bigquery.SchemaField, fields: Sequence[bigquery.SchemaField], mode: str | None = None
+) -> bigquery.SchemaField:
+    inner = {"fields": [each.to_api_repr() for each in fields]} if fields else {}
+    return bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "mode": mode or field.mode, **inner})
 
 
 def incompatibilities(spec: TableSpec, table: bigquery.Table) -> list[str]:
@@ -66,11 +106,7 @@ def incompatibilities(spec: TableSpec, table: bigquery.Table) -> list[str]:
         other = existing.pop(field.name.casefold(), None)
         if other is not None:
             differences += _field_differences(field, other, field.name)
-    differences += [
-        f"the table requires column {extra.name}, which the contract does not have"
-        for extra in existing.values()
-        if extra.mode == "REQUIRED"
-    ]
+    differences += [_REQUIRED.format(extra.name) for extra in existing.values() if extra.mode == "REQUIRED"]
     partition = table.time_partitioning.field if table.time_partitioning else None
     if partition != spec.partition:
         differences.append(f"it is partitioned by {partition}, the contract says {spec.partition}")
@@ -96,6 +132,7 @@ def partition_changes(spec: TableSpec, table: bigquery.Table) -> list[str]:
     return changed
 
 
+_REQUIRED = "the table requires column {}, which the contract does not have"
 _SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD", "DECIMAL": "NUMERIC"}
 
 
@@ -110,9 +147,10 @@ def _field_differences(wanted: bigquery.SchemaField, actual: bigquery.SchemaFiel
     inner = {field.name.casefold(): field for field in actual.fields}
     differing: list[str] = []
     for field in wanted.fields:
-        other = inner.get(field.name.casefold())
-        if other is None:
-            differing.append(f"column {path}.{field.name} is missing in the table, and nested columns cannot be added")
-        else:
+        other = inner.pop(field.name.casefold(), None)
+        if other is not None:
             differing += _field_differences(field, other, f"{path}.{field.name}")
-    return differing
+    return [
+        *differing,
+        *(_REQUIRED.format(f"{path}.{extra.name}") for extra in inner.values() if extra.mode == "REQUIRED"),
+    ]

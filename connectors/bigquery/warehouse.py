@@ -12,7 +12,7 @@ from typing import Any
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from connectors.bigquery.table_spec import TableSpec, incompatibilities, lacking, nullable, partition_changes
+from connectors.bigquery.table_spec import TableSpec, extended, incompatibilities, lacking, nullable, partition_changes
 from connectors.google.clients import bigquery_client
 from connectors.retry import pauses
 from contracts.errors import UsageError
@@ -93,8 +93,8 @@ class Warehouse:
             )
         return table
 
-    def ensure_table(self, spec: TableSpec) -> None:
-        """Create the table if it does not exist, or add its missing columns.
+    def ensure_table(self, spec: TableSpec) -> bigquery.Table:
+        """Create the table if it does not exist, or add its missing columns; return it as it is then.
 
         Raises UsageError if the existing table is incompatible with `spec`.
         """
@@ -107,15 +107,15 @@ class Warehouse:
                 new.require_partition_filter = True
             new.clustering_fields = list(spec.created_clustering) or None
             table = self.client.create_table(new, exists_ok=True)
-        added = lacking(spec, table)
-        if added:
-            table.schema = [*table.schema, *map(nullable, added)]
-            self.client.update_table(table, ["schema"])
+        if lacking(spec, table):
+            table.schema = extended(spec.schema, table.schema)
+            table = self.client.update_table(table, ["schema"])
         changed = partition_changes(spec, table)
         if changed:
             table.time_partitioning = spec.partitioning
             table.require_partition_filter = spec.require_filter
-            self.client.update_table(table, changed)
+            table = self.client.update_table(table, changed)
+        return table
 
     def load(
         self, uris: Sequence[str], dataset: str, name: str, schema: Sequence[bigquery.SchemaField], job: str

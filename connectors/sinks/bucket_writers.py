@@ -155,7 +155,7 @@ class BucketWriters:
 
         def check_table() -> None:
             table_now = warehouse.check_table(spec)
-            names = [field.name for field in lacking(spec, table_now)] if table_now else []
+            names = [column.path for column in lacking(spec, table_now)] if table_now else []
             if table_now is None or names:
                 problem = f"lacks the columns {', '.join(names)}" if table_now else "does not exist"
                 raise ValueError(f"table {spec.dataset}.{spec.name} {problem}")

@@ -7,12 +7,13 @@ their keys, ledger lines by what they are about.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
+from google.cloud.bigquery import SchemaField
 
 from connectors.bigquery.table_spec import TableSpec
 from connectors.bigquery.warehouse import JobFailed
@@ -179,12 +180,12 @@ class _Merge(beam.DoFn):
             if newer and table.disposition is not WriteDisposition.APPEND:
                 stop(to, f"run {newer} has written {name} since this run began: start a new run")
             to.warehouse.ensure_dataset(dataset)
-            to.warehouse.ensure_table(table_spec(table, dataset))
+            stored = to.warehouse.ensure_table(table_spec(table, dataset)).schema
             WriteStreams(to.warehouse, run.operations_dataset, run.run_id, FENCE).fence(name)
             jobs = [load_job] if load_job else []
             affected = 0
             if staging:
-                merge = self._merge(table, dataset, staging, sum(each.written for each in load.counts.values()))
+                merge = self._merge(table, dataset, stored, staging, sum(each.written for each in load.counts.values()))
                 jobs.append(str(merge.job_id))
                 affected = 0 if table.disposition is WriteDisposition.REPLACE else merge.num_dml_affected_rows or 0
             written, partitions = self._written(dataset, table)
@@ -205,13 +206,13 @@ class _Merge(beam.DoFn):
             partitions,
         )
 
-    def _merge(self, table: Table, dataset: str, staging: str, staged_rows: int) -> Any:
+    def _merge(self, table: Table, dataset: str, stored: Sequence[SchemaField], staging: str, staged_rows: int) -> Any:
         to = self._to
         operations, run, name = to.run.operations_dataset, to.run, to.qualified(table.name)
         target, source = to.path(dataset, table.name), to.path(operations, staging)
         ranges = self._ranges(table, dataset, staging, staged_rows)
         sql = merge_statement(
-            table, target, source, to.lease_condition(table.name), ranges, self._dead_letters.since(table)
+            table, target, source, to.lease_condition(table.name), ranges, self._dead_letters.since(table), stored
         )
         try:
             return to.warehouse.execute(sql, statement_id(operations, name, run.run_id, run.token))

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from google.cloud.bigquery import SchemaField
 
+from connectors.bigquery.ddl import null_value
 from connectors.bigquery.warehouse import job_name
 from connectors.bookkeeping.statements import digest
 from contracts.schemas import quote
@@ -41,11 +42,17 @@ def as_loaded(field: SchemaField) -> SchemaField:
     return SchemaField.from_api_repr(kept)
 
 
-def from_staging(column: Column, value: str) -> str:
-    """The SQL expression of a stored value of `column`; `value` is the expression of the staged one."""
-    if column.repeated and _is_converted(column):
-        element = from_staging(column.element, "element")
-        return f"ARRAY(SELECT {element} FROM UNNEST({value}) AS element WITH OFFSET AS at ORDER BY at)"
+def from_staging(column: Column, value: str, stored: SchemaField) -> str:
+    """The SQL expression of a stored value of `column`; `value` is the expression of the staged one.
+
+    `stored` is the column of the table. An object has its fields in its order, since BigQuery assigns objects by
+    position; a field that the contract does not have is NULL.
+    """
+    if not _is_converted(column, stored):
+        return value
+    if column.repeated:
+        element = from_staging(column.element, "element", stored)
+        return f"ARRAY(SELECT {element} FROM UNNEST({value}) AS element WITH OFFSET AS _offset ORDER BY _offset)"
     match column.kind:
         case Kind.JSON:
             return f"PARSE_JSON({value})"
@@ -53,14 +60,21 @@ def from_staging(column: Column, value: str) -> str:
             return f"CAST({value} AS TIME)"
         case Kind.BIGNUMERIC:
             return f"PARSE_BIGNUMERIC({value})"
-        case Kind.RECORD if _is_converted(column):
-            fields = [
-                f"{from_staging(field, f'{value}.{quote(field.name)}')} AS {quote(field.name)}"
-                for field in column.fields
-            ]
-            return f"IF({value} IS NULL, NULL, STRUCT({', '.join(fields)}))"
-    return value
+    inner = {field.name.casefold(): field for field in column.fields}
+    fields = [
+        f"{_field(inner.get(field.name.casefold()), value, field)} AS {quote(field.name)}" for field in stored.fields
+    ]
+    return f"IF({value} IS NULL, NULL, STRUCT({', '.join(fields)}))"
 
 
-def _is_converted(column: Column) -> bool:
-    return column.kind.value in AS_TEXT or any(map(_is_converted, column.fields))
+def _field(column: Column | None, record: str, stored: SchemaField) -> str:
+    return from_staging(column, f"{record}.{quote(column.name)}", stored) if column else null_value(stored)
+
+
+def _is_converted(column: Column, stored: SchemaField) -> bool:
+    """Whether a staged value is not what is stored: a type is another one, or the fields of an object are."""
+    if column.kind is not Kind.RECORD:
+        return column.kind.value in AS_TEXT
+    if [field.name for field in column.fields] != [field.name for field in stored.fields]:
+        return True
+    return any(_is_converted(*pair) for pair in zip(column.fields, stored.fields, strict=True))

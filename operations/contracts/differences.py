@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from google.cloud import bigquery
@@ -59,11 +59,11 @@ def _difference(old: Table | None, new: Table) -> Difference:
         moved = f"the dataset was {old.dataset}, is {new.dataset}: the next run creates the table there"
         return Difference(new.name, Change.NEW, (moved, *_facts(old, new)))
     spec, existing = table_spec(new, new.dataset), _as_a_run_made_it(old)
-    remarks = (*_facts(old, new), *_columns(old, new))
+    remarks = (*_facts(old, new), *_columns(old.columns, new.columns))
     if broken := incompatibilities(spec, existing):
         return Difference(new.name, Change.BREAKING, (*broken, *remarks))
     if added := lacking(spec, existing):
-        names = [f"column {field.name} {field.field_type} is added; older rows have NULL there" for field in added]
+        names = [f"column {path} {field.field_type} is added; older rows have NULL there" for path, field in added]
         return Difference(new.name, Change.ADDS, (*names, *remarks))
     return Difference(new.name, Change.COMPATIBLE if remarks else Change.SAME, remarks)
 
@@ -85,14 +85,14 @@ def _facts(old: Table, new: Table) -> Iterator[str]:
         yield "another key changes what a duplicate is: load into a new dataset"
 
 
-def _columns(old: Table, new: Table) -> Iterator[str]:
-    after = {column.name.casefold(): column for column in new.columns}
-    for column in old.columns:
-        other = after.get(column.name.casefold())
+def _columns(old: Sequence[Column], new: Sequence[Column], at: str = "") -> Iterator[str]:
+    after = {column.name.casefold(): column for column in new}
+    for column in old:
+        path, other = f"{at}{column.name}", after.get(column.name.casefold())
         if other is None:
-            yield f"column {column.name} is gone from the contract: it stays in the table, and new rows have NULL there"
+            yield f"column {path} is gone from the contract: it stays in the table, and new rows have NULL there"
         else:
-            yield from _rules(column, other, column.name)
+            yield from _rules(column, other, path)
 
 
 def _rules(old: Column, new: Column, path: str) -> Iterator[str]:
@@ -100,10 +100,7 @@ def _rules(old: Column, new: Column, path: str) -> Iterator[str]:
         before, after = getattr(old, field.name), getattr(new, field.name)
         if field.name not in OF_THE_SCHEMA and before != after:
             yield f"column {path}: {field.name.replace('_', ' ')} was {_text(before)}, is {_text(after)}"
-    inner = {field.name: field for field in new.fields}
-    for each in old.fields:
-        if each.name in inner:
-            yield from _rules(each, inner[each.name], f"{path}.{each.name}")
+    yield from _columns(old.fields, new.fields, f"{path}.")
 
 
 def _text(value: object) -> str:

@@ -48,7 +48,7 @@ def check_table(warehouse: Warehouse, spec: TableSpec) -> Iterator[Finding]:
     if table is None:
         yield Finding(about, Mark.WARNING, "it does not exist", FIRST_RUN)
         return
-    added = [field.name for field in lacking(spec, table)]
+    added = [column.path for column in lacking(spec, table)]
     if added:
         yield Finding(
             about, Mark.WARNING, f"it lacks the columns {', '.join(added)}", "the next run adds them, for new rows"

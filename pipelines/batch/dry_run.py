@@ -54,7 +54,7 @@ def _changes(warehouse: Warehouse, table: Table, dataset: str) -> Iterator[str]:
     if existing is None:
         yield f"creates the table with {len(spec.schema)} columns"
     elif added := lacking(spec, existing):
-        columns = ", ".join(f"{field.name} {field.field_type}" for field in added)
+        columns = ", ".join(f"{path} {field.field_type}" for path, field in added)
         yield f"adds the columns {columns}; rows that are in the table get NULL"
     else:
         yield "leaves the schema of the table unchanged"

@@ -153,7 +153,7 @@ def _ensure_tables(
         spec = table_spec(table, datasets[name])
         existing = warehouse.check_table(spec)
         if existing and (added := lacking(spec, existing)):
-            log(added_columns(spec, [field.name for field in added], existing.num_rows or 0))
+            log(added_columns(spec, [column.path for column in added], existing.num_rows or 0))
     for name, table in tables.items():
         warehouse.ensure_table(table_spec(table, datasets[name]))
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.bigquery.append_stream import AppendStream
+from connectors.bigquery.table_spec import lacking
 from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
 from connectors.google.clients import read_client, write_client
@@ -215,13 +216,8 @@ def test_columns_of_any_name_can_be_added_at_any_depth(warehouse: Warehouse, chu
     before = replace(whole, columns=tuple(map(half, whole.columns[::2])))
     path, old = made(warehouse, before), rows_of_table(before, 3)
     append(before, old)
-    # First inside of the columns that are there, which the pipeline itself does not do, then the others.
-    inside = replace(whole, columns=whole.columns[::2])
-    stored = warehouse.existing(DATASET, whole.name)
-    assert stored is not None
-    stored.schema = list(table_spec(inside, DATASET).schema)
-    warehouse.client.update_table(stored, ["schema"])
     warehouse.ensure_table(table_spec(whole, DATASET))
+    assert lacking(table_spec(whole, DATASET), warehouse.client.get_table(f"{PROJECT}.{DATASET}.{whole.name}")) == []
     new = [row | {"_key": f"new-{number}"} for number, row in enumerate(rows_of_table(whole, 3, seed=chunk))]
     append(whole, new)
     wanted = [filled(whole.columns, row) for row in (*old, *new)]
@@ -231,6 +227,25 @@ def test_columns_of_any_name_can_be_added_at_any_depth(warehouse: Warehouse, chu
     everything = {column.name: column for column in whole.columns}
     for row in found:  # a new column at the top is an empty array in old rows too
         assert [name for name, value in row.items() if value is None and everything[name].repeated] == []
+
+
+def test_a_batch_writes_objects_in_the_order_of_the_table(warehouse: Warehouse) -> None:
+    names = [name for name in CHUNKS[0] if "-" not in name][:30]
+    whole = replace(deep_table("ordered", names), disposition=WriteDisposition.MERGE)
+    path, old = made(warehouse, whole), rows_of_table(whole, 2)
+    append(whole, old)
+    table = replace(whole, columns=tuple(map(half, map(backwards, whole.columns))))  # and half of the fields are gone
+    stored = warehouse.ensure_table(table_spec(table, DATASET)).schema
+    new = [row | {"_key": f"new-{number}"} for number, row in enumerate(rows_of_table(table, 3, seed=1))]
+    statement = merge_statement(table, path, staged(warehouse, table, new, "ordered"), HELD, stored=stored)
+    assert [warehouse.execute(statement, f"ordered-{n}").num_dml_affected_rows for n in (1, 2)] == [3, 0]
+    wanted = [filled(whole.columns, row) for row in (*old, *new)]
+    assert [filled(whole.columns, row) for row in read(whole)] == wanted
+
+
+def backwards(column: Column) -> Column:
+    """The column with its fields in the other order, at each depth."""
+    return replace(column, fields=tuple(map(backwards, column.fields[::-1])))
 
 
 def half(column: Column) -> Column:
