@@ -1,11 +1,11 @@
-"""`dead-letters`: list them, show one, send them again."""
+"""`dead-letters`: list them, show one, send them again, give them up."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from commands import replay as replay_command
@@ -18,14 +18,14 @@ from console.printable import printable_json
 from console.report import plain_times, print_lines, print_rows
 from console.terminal import Terminal
 from contracts.errors import UsageError
-from operations.dead_letters import Wanted, dead_letter, dead_letters, dead_letters_by_code
+from operations.dead_letters import Letters
 from pipelines.replay.where import condition
 from pipelines.runs.contracts import load_contracts
 
 __all__ = ["ACTIONS", "run"]
 
-ACTIONS = ("list", "show", "retry")
-SHOWN = 20
+ACTIONS = ("list", "show", "retry", "give-up")
+DAYS, SHOWN = 30, 20
 
 
 def run(argv: list[str], terminal: Terminal) -> int:
@@ -37,18 +37,34 @@ def run(argv: list[str], terminal: Terminal) -> int:
         raise UsageError("dead-letters show takes one id, or its beginning; list takes none")
     project, location = place(arguments, "dead-letters")
     where = condition(arguments.where) if arguments.where else ""
-    wanted = Wanted(where, arguments.run, arguments.table, arguments.code)
+    if arguments.action == "give-up" and not (where or arguments.run or arguments.table or arguments.code):
+        raise UsageError("dead-letters give-up: say which, by --run, --table, --code or --where")
     counts: list[dict[str, Any]] = []
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         warehouse, operations = Warehouse(project, location), arguments.operations_dataset
         check_letters(warehouse, operations)
         contracts = load_contracts(Storage(project), arguments.contracts)
-        tables = {name: replace(table, dataset=arguments.dataset or table.dataset) for name, table in contracts.items()}
+        letters = Letters(
+            warehouse=warehouse,
+            operations=operations,
+            tables={
+                name: replace(table, dataset=arguments.dataset or table.dataset) for name, table in contracts.items()
+            },
+            since=datetime.now(UTC) - timedelta(days=arguments.days),
+            where=where,
+            run=arguments.run,
+            table=arguments.table,
+            code=arguments.code,
+        )
+        if arguments.action == "give-up":
+            given_up = letters.give_up()
+            print_lines(terminal.output, [f"{given_up:,} dead letters are given up; replay --again sends them"])
+            return 0
         if arguments.action == "show":
-            rows = [dead_letter(warehouse, operations, arguments.dead_letter, tables)]
+            rows = [letters.one(arguments.dead_letter)]
         else:
-            counts = dead_letters_by_code(warehouse, operations, wanted)
-            rows = dead_letters(warehouse, operations, wanted, tables, arguments.limit)
+            counts = letters.by_code()
+            rows = letters.newest(arguments.limit)
     if arguments.format == "json":
         print(printable_json(rows, _plain))
         return 0
@@ -66,10 +82,11 @@ def run(argv: list[str], terminal: Terminal) -> int:
 def _parser() -> argparse.ArgumentParser:
     command = parser(
         "dead-letters",
-        "List the records that were refused, show one whole, or send them through today's contracts again (retry, which"
-        " takes the options of replay).",
+        "List the records that were refused, show one whole, send them through today's contracts again (retry, which"
+        " takes the options of replay), or give them up: replay leaves those out.",
         "list --run last --local\nlist --table customers --code wrong_type --local\n"
-        "retry --table customers --dry_run --local\nshow ID --project P --location EU",
+        "retry --run last --dry_run --local\ngive-up --run last --code invalid_utf8 --local\n"
+        "show ID --project P --location EU",
     )
     add = command.add_argument
     add("action", choices=ACTIONS, help="what to do")
@@ -77,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", help="those of a run, or of the `last` run that had one")
     add("--table", help="those of a table")
     add("--code", help="those with an error code")
+    add("--days", type=at_least_one, default=DAYS, help=f"those refused in the last DAYS days (default {DAYS})")
     add("--where", help="condition on columns of dead_letters_current")
     add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number (default {SHOWN})")
     add("--contracts", help="folder or glob of contracts; default: the contracts of this package")

@@ -39,9 +39,10 @@ def run(argv: list[str], terminal: Terminal) -> int:
     )
     command.add_argument("--where", default="", help="condition on columns of dead_letters_current; default: all")
     command.add_argument("--table", help="letters of this table alone")
+    command.add_argument("--run", help="letters of this run alone, or of the `last` run that refused a record")
     command.add_argument("--code", choices=[code.value for code in ErrorCode], help="letters with this code alone")
     command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
-    command.add_argument("--again", action="store_true", help="also letters that were written by an earlier replay")
+    command.add_argument("--again", action="store_true", help="also letters that are written or given up")
     command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
     command.add_argument("--run_id", help="name of the run; repeat the name to continue the run")
     command.add_argument("--contracts", help="folder or glob of contracts; default: the contracts of this package")
@@ -59,7 +60,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
         folders = {name: folder or LOCAL_FOLDERS[name] for name, folder in folders.items()}
     elif not arguments.dry_run:
         check_required({f"--{name}": folder for name, folder in folders.items()}, ": gs:// folders, as for batch")
-    _check_names(arguments.run_id, arguments.dataset, arguments.operations_dataset)
+    _check_names("--run_id", arguments.run_id, arguments.dataset, arguments.operations_dataset)
+    _check_names("--run", arguments.run)
     where = [condition(arguments.where)] if arguments.where else []
     where += [condition(f"error_code = '{arguments.code}'")] if arguments.code else []
     settings = ReplaySettings(
@@ -69,6 +71,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
             arguments.dataset,
             arguments.limit,
             arguments.again,
+            arguments.run,
         ),
         project=project,
         location=location,
@@ -96,9 +99,9 @@ def run(argv: list[str], terminal: Terminal) -> int:
     return EXIT_CODES[summary.state]
 
 
-def _check_names(run_id: str | None, *datasets: str | None) -> None:
+def _check_names(option: str, run_id: str | None, *datasets: str | None) -> None:
     if run_id and not RUN_ID.fullmatch(run_id):
-        raise UsageError("--run_id takes letters, digits, _ . and -, at most 100")
+        raise UsageError(f"{option} takes letters, digits, _ . and -, at most 100")
     for dataset in datasets:
         if dataset is not None and not DATASET.fullmatch(dataset):
             raise UsageError(f"{dataset[:80]!r} is not a dataset name: use letters, digits and _ only")

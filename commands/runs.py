@@ -28,7 +28,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     )
     add = command.add_argument
     add("run_id", nargs="?", help="a run; default: the newest runs")
-    add("--days", type=at_least_one, default=DAYS, help=f"runs of the last DAYS days (default {DAYS})")
+    add("--days", type=at_least_one, default=DAYS, help=f"lines of the last DAYS days (default {DAYS})")
     add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number of runs (default {SHOWN})")
     add("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
     add("--format", choices=("table", "json"), default="table", help="for a person or for a program")
@@ -38,10 +38,10 @@ def run(argv: list[str], terminal: Terminal) -> int:
     about = None
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         warehouse, dataset = Warehouse(project, location), arguments.operations_dataset
+        since = datetime.now(UTC) - timedelta(days=arguments.days)
         if arguments.run_id:
-            about, lines = about_run(warehouse, dataset, arguments.run_id)
+            about, lines = about_run(warehouse, dataset, arguments.run_id, since)
         else:
-            since = datetime.now(UTC) - timedelta(days=arguments.days)
             lines = recent_runs(warehouse, dataset, since, arguments.limit)
     if arguments.format == "json":
         print(printable_json({**about, "sources": lines} if about else lines, _plain))

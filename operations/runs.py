@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.current_lines import SINCE, current_query
+from contracts.bookkeeping import LEDGER
 from contracts.errors import UsageError
 
 __all__ = ["about_run", "recent_runs"]
@@ -14,6 +16,7 @@ TIMES = (
     "MIN(started_at) AS began, MAX(recorded_at) AS last_line,"
     " TIMESTAMP_DIFF(MAX(recorded_at), MIN(started_at), SECOND) AS seconds"
 )
+COLUMNS = tuple(field.name for field in LEDGER.fields)
 DOORS = ("read", "written", "duplicate", "dead_letter")
 
 
@@ -21,32 +24,46 @@ def recent_runs(warehouse: Warehouse, dataset: str, since: datetime, limit: int)
     """Return the newest runs that have written to the ledger since then, one row each, the newest first."""
     return warehouse.query(
         f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES},"
-        f" {_doors()} FROM {_lines(warehouse, dataset)} WHERE recorded_at >= @since GROUP BY 1, 2"
+        f" {_doors()} FROM ({_lines(warehouse, dataset)}) GROUP BY 1, 2"
         f" ORDER BY began DESC LIMIT {limit}",
         since=since,
     )
 
 
-def about_run(warehouse: Warehouse, dataset: str, run_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a run, and its lines by table and source. Raises UsageError if the ledger does not know it."""
+def about_run(
+    warehouse: Warehouse, dataset: str, run_id: str, since: datetime
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a run, and its lines by table and source. Raises UsageError if it has no line since then."""
+    (first,) = warehouse.query(
+        f"SELECT MIN(recorded_at) AS at FROM `{warehouse.project}.{dataset}.ledger`"
+        " WHERE run_id = @run AND recorded_at >= @since",
+        run=run_id,
+        since=since,
+    )
+    if first["at"] is None:
+        raise UsageError(
+            f"the ledger in {dataset} knows no run {run_id} since {since:%Y-%m-%d}; launcher.py runs lists them,"
+            " --days N looks further back"
+        )
     runs = warehouse.query(
         f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES},"
         " MAX(IF(kind = 'run', JSON_VALUE(detail, '$.why'), NULL)) AS why, MAX(pipeline_version) AS version,"
-        f" {_doors()} FROM {_lines(warehouse, dataset)} WHERE run_id = @run GROUP BY 1, 2",
+        f" {_doors()} FROM ({_lines(warehouse, dataset)}) WHERE run_id = @run GROUP BY 1, 2",
         run=run_id,
+        since=first["at"],
     )
-    if not runs:
-        raise UsageError(f"the ledger in {dataset} knows no run {run_id}; launcher.py runs lists them")
     lines = warehouse.query(
-        f"SELECT `table`, source, {_doors()} FROM {_lines(warehouse, dataset)} WHERE run_id = @run"
+        f"SELECT `table`, source, {_doors()} FROM ({_lines(warehouse, dataset)}) WHERE run_id = @run"
         " AND kind IN ('loaded', 'staged', 'offsets') GROUP BY 1, 2 ORDER BY 1, 2",
         run=run_id,
+        since=first["at"],
     )
     return runs[0], lines
 
 
 def _lines(warehouse: Warehouse, dataset: str) -> str:
-    return f"`{warehouse.project}.{dataset}.ledger_current`"
+    """Return the query of the newest lines; BigQuery reads no day before @since."""
+    return current_query(warehouse.project, dataset, COLUMNS, SINCE)
 
 
 def _state(warehouse: Warehouse, dataset: str) -> str:

@@ -53,7 +53,7 @@ def test_commands_and_their_options(document: Path, capsys: pytest.CaptureFixtur
             assert match[1] in TOOLS, rest
             assert set(OPTION.findall(match[2])) <= options_of_tool(match[1], capsys), rest
             continue
-        words = re.match(r"[a-z |]*", rest)[0].partition("topic")[:2]  # type: ignore[index]  # then its name
+        words = re.match(r"[a-z |-]*?(?= -|[^a-z |-]|$)", rest)[0].partition("topic")[:2]  # type: ignore[index]  # then its name
         words = " ".join(words).split()
         assert set(words) - {"|"} <= WORDS.get(command, set()), rest
         pipeline = command in (*PIPELINES, "doctor")

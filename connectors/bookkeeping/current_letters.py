@@ -9,6 +9,7 @@ from contracts.errors import UsageError
 __all__ = [
     "CURRENT_LETTERS",
     "DUPLICATE",
+    "GIVEN_UP",
     "OPEN",
     "REFUSED",
     "WRITTEN",
@@ -18,16 +19,20 @@ __all__ = [
 ]
 
 CURRENT_LETTERS = "dead_letters_current"
-OPEN, WRITTEN, DUPLICATE, REFUSED = "open", "written", "duplicate", "refused"
+OPEN, WRITTEN, DUPLICATE, REFUSED, GIVEN_UP = "open", "written", "duplicate", "refused", "given_up"
 """States of a dead letter; one that was refused again is open."""
+CLOCKS = "INTERVAL 1 DAY"
+"""How much earlier than a letter was refused, by the clock of its run, it may have been sent again by BigQuery's."""
 CHANGING = ("error_code", "error_message", "field", "contract_version")
 """Columns of which the newest refusal counts."""
 
 
-def letters_query(project: str, dataset: str) -> str:
+def letters_query(project: str, dataset: str, since: str = "") -> str:
     """Return the query: the columns of `dead_letters`, `state`, and the run that sent the letter again last.
 
-    Of the runs that sent a letter, one that wrote it counts before one that refused it, and then the newest.
+    Of the runs that sent a letter, one that found or made its row counts before one that gave it up, then one that
+    refused it, and then the newest. `since` is a timestamp in SQL: letters that were refused before are left out, and
+    BigQuery does not read their days.
     """
     names = [field.name for field in DEAD_LETTERS.fields if field.name not in (*CHANGING, "retry_count")]
     columns = [f"letter.`{name}`" for name in names]
@@ -38,12 +43,15 @@ def letters_query(project: str, dataset: str) -> str:
         "last.run_id AS replayed_by",
         "last.replayed_at AS replayed_at",
     ]
+    sent = f" WHERE replayed_at >= TIMESTAMP_SUB({since}, {CLOCKS})" if since else ""
+    refused = f" WHERE letter.failed_at >= {since}" if since else ""
     return (
         f"SELECT {', '.join(columns)} FROM `{project}.{dataset}.{DEAD_LETTERS.name}` AS letter LEFT JOIN ("
-        "SELECT *, COUNT(*) OVER (PARTITION BY dead_letter_id) AS times, ROW_NUMBER() OVER (PARTITION BY dead_letter_id"
-        f" ORDER BY IF(state = '{REFUSED}', 1, 0), replayed_at DESC, run_id) AS newest"
-        f" FROM `{project}.{dataset}.{REPLAYED.name}`"
-        ") AS last ON last.dead_letter_id = letter.dead_letter_id AND last.newest = 1"
+        f"SELECT *, COUNT(DISTINCT IF(state = '{GIVEN_UP}', NULL, run_id)) OVER (PARTITION BY dead_letter_id) AS times,"
+        " ROW_NUMBER() OVER (PARTITION BY dead_letter_id"
+        f" ORDER BY CASE state WHEN '{REFUSED}' THEN 2 WHEN '{GIVEN_UP}' THEN 1 ELSE 0 END, replayed_at DESC, run_id)"
+        f" AS newest FROM `{project}.{dataset}.{REPLAYED.name}`{sent}"
+        f") AS last ON last.dead_letter_id = letter.dead_letter_id AND last.newest = 1{refused}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from connectors.bookkeeping.current_letters import DUPLICATE, REFUSED, WRITTEN
 from connectors.bookkeeping.specs import spec_of
 from connectors.bookkeeping.statements import dead_letters_id, statement_id
-from connectors.sinks.attempt import CLOCK_MARGIN
+from connectors.sinks.attempt import CLOCK_MARGIN, take_leases
 from connectors.sinks.destination import Destination
 from connectors.sinks.staging import STAGING_LIFETIME, as_loaded, digest, load_id, staging_prefix
 from contracts.bookkeeping import DEAD_LETTERS, REPLAYED
@@ -24,7 +24,7 @@ class DeadLetterStore(Protocol):
     """What a batch does with its refused records. Both methods run under the leases, and may run again."""
 
     def store(self, files: Sequence[DeadLetterFile]) -> None:
-        """Store the refused records of the run, each once."""
+        """Store the refused records of the run, each once; `files` may be empty."""
 
     def since(self, table: Table, /) -> str:
         """Return a query of `_source`, `_position`, `since` and `refused_by`: when, and by which run, a record was
@@ -42,7 +42,10 @@ class NewDeadLetters:
     to: Destination
 
     def store(self, files: Sequence[DeadLetterFile]) -> None:
+        if not files:
+            return
         to, dataset = self.to, self.to.run.operations_dataset
+        take_leases(to, sorted(to.tables))
         staging = _staged(to, files)
         names = [field.name for field in DEAD_LETTERS.fields]
         into, values = ", ".join(map(quote, names)), ", ".join(map(_value, names))
@@ -76,6 +79,10 @@ class ReplayedDeadLetters:
 
     def store(self, files: Sequence[DeadLetterFile]) -> None:
         to, dataset = self.to, self.to.run.operations_dataset
+        take_leases(to, sorted(to.tables))
+        self._forget()
+        if not files:
+            return
         staging = _staged(to, files)
         refused = ", ".join(f"refused.{name}" for name in ("error_code", "error_message", "field", "contract_version"))
         self._insert(
@@ -95,7 +102,10 @@ class ReplayedDeadLetters:
         )
 
     def loaded(self, table: Table) -> None:
-        """A letter whose row has this run's id is written; one that is not refused either had its key there."""
+        """A letter whose row has this run's id is written, whatever an attempt under other contracts says of it.
+
+        One without a row that is not refused either had its key there.
+        """
         to = self.to
         qualified = to.qualified(table.name)
         since = f"_ingested_at >= TIMESTAMP '{(to.run.started_at - CLOCK_MARGIN).isoformat()}'"
@@ -109,19 +119,38 @@ class ReplayedDeadLetters:
             " ON stored._source = letter.source AND stored._position = letter.position"
             f" WHERE letter.table_name = '{table.name}' AND {to.lease_condition(table.name)}",
             statement_id(to.run.operations_dataset, qualified, to.run.run_id, to.run.token, "replayed"),
+            f"(done.state != '{REFUSED}' OR stored._position IS NULL)",
         )
 
     @property
     def _run_id(self) -> str:
         return f"'{self.to.run.run_id}'"
 
-    def _insert(self, select: str, job: str) -> None:
-        to = self.to
-        states = to.path(to.run.operations_dataset, REPLAYED.name)
-        into = ", ".join(quote(field.name) for field in REPLAYED.fields)
+    @property
+    def _states(self) -> str:
+        return self.to.path(self.to.run.operations_dataset, REPLAYED.name)
+
+    def _forget(self) -> None:
+        """Delete what an attempt before has refused: this one may have other contracts."""
+        to, first = self.to, min(self.to.tables)
+        run = to.run
         to.warehouse.execute(
-            f"INSERT INTO {states} ({into})\n{select} AND letter.dead_letter_id NOT IN"
-            f" (SELECT dead_letter_id FROM {states} WHERE run_id = {self._run_id})",
+            f"DELETE FROM {self._states} WHERE {self._of_run} AND state = '{REFUSED}' AND {to.lease_condition(first)}",
+            statement_id(run.operations_dataset, to.qualified(first), run.run_id, run.token, "forgotten"),
+        )
+
+    @property
+    def _of_run(self) -> str:
+        """The condition of the rows of this run in the partitions that may have some."""
+        since = (self.to.run.started_at - CLOCK_MARGIN).isoformat()
+        return f"run_id = {self._run_id} AND replayed_at >= TIMESTAMP '{since}'"
+
+    def _insert(self, select: str, job: str, unless: str = "TRUE") -> None:
+        """Insert what a letter has no row of this run for that meets the condition `unless`."""
+        into = ", ".join(quote(field.name) for field in REPLAYED.fields)
+        self.to.warehouse.execute(
+            f"INSERT INTO {self._states} ({into})\n{select} AND NOT EXISTS (SELECT 1 FROM {self._states} AS done"
+            f" WHERE {self._of_run} AND done.dead_letter_id = letter.dead_letter_id AND {unless})",
             job,
         )
 

@@ -108,9 +108,7 @@ class _RecordBalance(beam.DoFn):
     def process(self, balance: Balance) -> Iterator[TableLoad]:
         to, run = self._to, self._to.run
         ensure_operations(to.warehouse, run.operations_dataset)
-        if balance.dead_letter_files:
-            take_leases(to, sorted(to.tables))
-            self._dead_letters.store(balance.dead_letter_files)
+        self._dead_letters.store(balance.dead_letter_files)
         for table, counts in balance.counts.items():
             to.ledger.record_counts(run, STAGED, to.qualified(table), counts)
         missing = [

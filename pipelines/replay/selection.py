@@ -15,7 +15,7 @@ from contracts.refusal import ErrorCode
 from contracts.schemas import any_partition, quote
 from contracts.table import Identity, Table, WriteDisposition
 
-__all__ = ["Selection", "why_not"]
+__all__ = ["Selection", "of_run", "why_not"]
 
 PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "run_id", "first_failed_at", "failed_at")
 PINNED_DAYS = 7
@@ -33,7 +33,9 @@ class Selection:
     """The dataset of all tables, None for the one that each contract names."""
     limit: int | None
     again: bool
-    """Whether letters that a run has written already are sent again."""
+    """Whether letters that a run has written already, or that were given up, are sent again."""
+    run: str | None = None
+    """The run that refused them; `last`: the newest run that refused a record."""
 
     @property
     def prunes(self) -> bool:
@@ -62,6 +64,7 @@ class Selection:
         if not self.again:
             conditions += [f"state = '{OPEN}'"]
             conditions += [_unsolved(warehouse, table, datasets[name]) for name, table in sorted(tables.items())]
+        conditions += [of_run(f"{path}.{DEAD_LETTERS.name}`", self.run)] if self.run else []
         conditions += [f"({self.where})"] if self.where else []
         renamed = {"attributes": "TO_JSON_STRING(attributes) AS attributes", "table_name": "`table` AS table_name"}
         read = ", ".join(renamed.get(name, quote(name)) for name in PINNED_COLUMNS)
@@ -83,13 +86,30 @@ class Selection:
 
     def detail(self) -> dict[str, object]:
         """Return what the ledger says of the selection: a run that continues must have the same."""
-        return {name: getattr(self, name) for name in ("where", "table", "dataset", "limit", "again")}
+        detail = {name: getattr(self, name) for name in ("where", "table", "dataset", "limit", "again")}
+        return {**detail, "run": self.run} if self.run else detail
+
+
+def of_run(dead_letters: str, run: str) -> str:
+    """Return the condition that a dead letter was refused by a run; `last` is the newest that refused a record."""
+    newest = f"SELECT run_id FROM {dead_letters} ORDER BY failed_at DESC, run_id LIMIT 1"
+    return f"run_id = ({newest})" if run == "last" else f"run_id = {json.dumps(run)}"
 
 
 def _of_table(ledger: str, table: str, dataset: str) -> str:
-    """Return the condition that a dead letter is of `dataset`.`table`. Lines of a version before name no dataset."""
-    of_dataset = f"`table` = '{table}' AND IFNULL(`dataset`, '{dataset}') = '{dataset}'"
-    return f"`table` = '{table}' AND run_id IN (SELECT run_id FROM {ledger} WHERE {of_dataset})"
+    """Return the condition that a dead letter is of `dataset`.`table`. Lines of a version before name no dataset.
+
+    A stream that was killed may have stored a dead letter and no line about its offset, which another run has read
+    since. Then the letter is of the dataset that alone has lines about its source.
+    """
+    of_table = f"FROM {ledger} WHERE `table` = '{table}'"
+    elsewhere = f"`dataset` IS NOT NULL AND `dataset` != '{dataset}'"
+    by_run = f"run_id IN (SELECT run_id {of_table} AND NOT ({elsewhere}))"
+    by_source = (
+        f"run_id NOT IN (SELECT run_id {of_table}) AND source IN (SELECT source {of_table} AND source IS NOT NULL"
+        f" GROUP BY source HAVING COUNTIF({elsewhere}) = 0)"
+    )
+    return f"(`table` = '{table}' AND ({by_run} OR ({by_source})))"
 
 
 def _unsolved(warehouse: Warehouse, table: Table, dataset: str) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
+from google.api_core.exceptions import Conflict
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.leases import Heartbeat, Leases
 from connectors.files.storage import Storage
 from local.services import Endpoints
-from tests import launching
 from tests.e2e.clouds import Cloud
 from tests.e2e.proxies import HoldingProxy
-from tests.launching import Launched
+from tests.e2e.tickets import FEW, MANY, RECORDS, Site
 
 pytestmark = pytest.mark.e2e
 BOUNDARIES = (
@@ -30,120 +28,12 @@ BOUNDARIES = (
     r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"run")',
 )
 """The requests that make the steps of a replay, in order."""
-FEW, MANY = ("low", "high"), ("low", "high", "urgent")
-RECORDS = [
-    {"ticket_id": "1", "level": "low", "text": "one"},
-    {"ticket_id": "2", "level": "urgent", "text": "two"},
-    {"ticket_id": "3", "level": "urgent", "text": "three"},
-    {"ticket_id": "4", "level": "broken", "text": "four"},
-    {"ticket_id": "5", "text": "five"},
-]
-
-
-def contract(folder: Path, levels: tuple[str, ...], *custom: str, key: bool = True) -> Path:
-    """The contract of tickets whose column `level` has one of `levels`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    properties = "".join(f"\n      - {{{each}}}" for each in custom)
-    (folder / "tickets.odcs.yaml").write_text(f"""
-apiVersion: v3.1.0
-kind: DataContract
-id: tickets
-version: 1.0.{len(levels)}
-schema:
-  - name: tickets
-    customProperties:{properties or " []"}
-    properties:
-      - {{name: ticket_id, logicalType: string, required: true{", primaryKey: true" if key else ""}}}
-      - name: level
-        logicalType: string
-        required: true
-        enum: [{", ".join(f"{{value: {level}}}" for level in levels)}]
-      - {{name: text, logicalType: string}}
-""")
-    return folder
-
-
-class Site:
-    """The tickets of one test: an input folder, a contract, and datasets."""
-
-    def __init__(self, cloud: Cloud, folder: Path, name: str) -> None:
-        self._cloud, self._folder, self.name = cloud, folder, name
-        (folder / "raw").mkdir()
-
-    def batch(self, levels: tuple[str, ...], *custom: str, **records: list[dict[str, Any]]) -> dict[str, Any]:
-        """Load files of records, by name."""
-        for name, rows in records.items():
-            lines = "".join(json.dumps(row) + "\n" for row in rows)
-            file = self._folder / "raw" / "tickets" / f"{name}.ndjson"
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(lines)
-        folder = contract(self._folder / "contracts", levels, *custom)
-        return self._cloud.batch(
-            self._folder / "raw", f"--contracts={folder}", *self.datasets, "--max_dead_letter_ratio=1"
-        )
-
-    @property
-    def datasets(self) -> tuple[str, str]:
-        """The options that name its datasets."""
-        return f"--dataset={self.name}", f"--operations_dataset={self.name}_operations"
-
-    def start(self, levels: tuple[str, ...], bigquery: str, *arguments: str) -> Launched:
-        """Start a replay whose BigQuery is at another address."""
-        folder = contract(self._folder / "contracts", levels)
-        place = (
-            "--project=local-project",
-            "--location=US",
-            "--processed=gs://replay/p",
-            "--dead_letters=gs://replay/d",
-        )
-        return launching.start(
-            ["replay", *place, f"--contracts={folder}", *self.datasets, *arguments],
-            {**os.environ, "BIGQUERY_EMULATOR_HOST": bigquery},
-        )
-
-    def replay(
-        self, levels: tuple[str, ...], *arguments: str, code: int = 0, custom: tuple[str, ...] = (), key: bool = True
-    ) -> str:
-        """Replay under a contract; what it printed."""
-        folder = contract(self._folder / "contracts", levels, *custom, key=key)
-        options = ("replay", "--local", f"--contracts={folder}", *self.datasets, *arguments)
-        done = self._cloud.launch(*options, code=code)
-        return done.stdout + done.stderr
-
-    def launch(self, *arguments: str, code: int = 0) -> str:
-        """What another command printed."""
-        done = self._cloud.launch(*arguments, "--local", code=code)
-        return done.stdout if code == 0 else done.stderr
-
-    def letters_json(self, action: str, *arguments: str, code: int = 0) -> str:
-        """What `dead-letters ACTION` printed."""
-        form = () if action == "retry" or any("--format" in each for each in arguments) else ("--format=json",)
-        contracts = f"--contracts={self._folder / 'contracts'}"
-        return self.launch("dead-letters", action, contracts, *self.datasets, *form, *arguments, code=code)
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """The answer to a query; {operations} is the dataset of the ledger."""
-        return self._cloud.rows(sql.format(operations=f"{self.name}_operations"))
-
-    def tickets(self) -> dict[str, str]:
-        """The texts of the table, by id; each id is there once."""
-        rows = self._cloud.rows(f"SELECT ticket_id, text FROM {self.name}.tickets")
-        texts = {row["ticket_id"]: row["text"] for row in rows}
-        assert len(texts) == len(rows)
-        return texts
-
-    def letters(self) -> dict[int, tuple[str, str, int]]:
-        """State, code and retries of each dead letter, by position; each position is there once."""
-        rows = self._cloud.rows(
-            f"SELECT position, state, error_code, retry_count FROM {self.name}_operations.dead_letters_current"
-        )
-        letters = {row["position"]: (row["state"], row["error_code"], row["retry_count"]) for row in rows}
-        assert len(letters) == len(rows)
-        return letters
 
 
 @pytest.fixture
 def site(local_cloud: tuple[Path, Endpoints], tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    with suppress(Conflict):
+        Storage("local-project").client.create_bucket("replay")
     return Site(Cloud(local_cloud[0]), tmp_path, request.node.name.partition("[")[0])
 
 
@@ -181,7 +71,6 @@ def test_a_contract_is_corrected_and_its_dead_letters_replayed(site: Site) -> No
 def test_killed_after_every_step(site: Site, local_cloud: tuple[Path, Endpoints]) -> None:
     """One run that is killed eight times, each time behind the next step, and continued under its name."""
     site.batch(FEW, a=RECORDS)
-    Storage("local-project").client.create_bucket("replay")
     endpoint = local_cloud[1].environment()["BIGQUERY_EMULATOR_HOST"]
     with HoldingProxy(endpoint) as proxy:
         for step in BOUNDARIES:
@@ -302,49 +191,53 @@ def test_tables_whose_letters_cannot_be_sent_again(site: Site, custom: str, why:
     assert "no table is left whose dead letters can be sent again" in said
 
 
-def test_runs_and_dead_letters_are_listed(site: Site) -> None:
-    site.batch(FEW, a=RECORDS)
-    operations = f"--operations_dataset={site.name}_operations"
-    (batch,) = json.loads(site.launch("runs", operations, "--format=json"))
-    assert (batch["pipeline"], batch["state"], batch["read"], batch["written"], batch["dead_letter"]) == (
-        "batch",
-        "done",
-        5,
-        1,
-        4,
-    )
-    run = json.loads(site.launch("runs", batch["run"], operations, "--format=json"))
-    assert [(line["table"], line["read"]) for line in run["sources"]] == [("tickets", 5)]
-    assert "tickets" in site.launch("runs", batch["run"], operations)
-    listed = site.launch("runs", operations).splitlines()
-    assert listed[0].split() == ["run", "state", "began", "read", "written", "dead", "letter"]
-    assert max(map(len, listed)) <= 80
-    said = site.launch("runs", "none", operations, code=2)
-    assert f"the ledger in {site.name}_operations knows no run none" in said
-    wrong = json.loads(site.letters_json("list", "--run=last", "--code=invalid_value"))
-    assert [(row["error_code"], row["state"]) for row in wrong] == 3 * [("invalid_value", "open")]
-    assert "the newest 1 of 3" in site.letters_json("list", "--code=invalid_value", "--limit=1", "--format=table")
-    assert json.loads(site.letters_json("list", "--where", "field IS NULL")) == []
-    (shown,) = json.loads(site.letters_json("show", wrong[0]["dead_letter_id"][:12]))
-    assert json.loads(shown["raw"])["level"] in ("urgent", "broken")
-    assert "no dead letter with an id that begins with zz" in site.letters_json("show", "zz", code=2)
-    assert "takes one id, or its beginning" in site.letters_json("show", code=2)
-    # The file is corrected and loaded again under another contract: the dead letters of its records are solved.
-    site.batch(MANY, a=RECORDS)
-    states = {
-        row["state"] for row in json.loads(site.letters_json("list", "--code=invalid_value", "--run=" + batch["run"]))
-    }
-    assert states == {"open", "solved"}
-    assert "run retried: done" in site.letters_json(
-        "retry", "--run_id=retried", "--where", "error_code = 'invalid_value'"
-    )
-    assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
-    newest = json.loads(site.launch("runs", operations, "--format=json"))[0]
-    assert (newest["run"], newest["pipeline"], newest["read"], newest["dead_letter"]) == ("retried", "replay", 1, 1)
-
-
 def test_environments_that_share_a_ledger_do_not_get_each_others_records(site: Site) -> None:
     site.batch(FEW, a=RECORDS)
     said = site.replay(MANY, "--dataset=other", code=0)
     assert "no dead letter meets the condition" in said
     assert site.tickets() == {"1": "one"}
+
+
+def test_a_run_that_continues_under_another_contract_forgets_what_it_had_refused(
+    site: Site, local_cloud: tuple[Path, Endpoints]
+) -> None:
+    site.batch(FEW, a=RECORDS)
+    endpoint = local_cloud[1].environment()["BIGQUERY_EMULATOR_HOST"]
+    with HoldingProxy(endpoint) as proxy:
+        proxy.hold(r"dead_letters-insert", after=True)
+        process = site.start(FEW, proxy.address, "--run_id=changed")
+        assert proxy.held.wait(60)
+        process.kill_group()
+    assert sorted(site.letters().values()) == 3 * [("open", "invalid_value", 1)] + [("open", "missing_required", 1)]
+    site.replay((*MANY, "broken"), "--run_id=changed")
+    assert site.tickets() == {"1": "one", "2": "two", "3": "three", "4": "four"}
+    assert sorted(site.letters().values()) == [
+        ("open", "missing_required", 1),
+        *(3 * [("written", "invalid_value", 1)]),
+    ]
+
+
+def test_a_dead_letter_whose_run_has_no_line_in_the_ledger(site: Site) -> None:
+    """As a stream that is killed between the dead letter and the line leaves it; another run reads on."""
+    site.batch(FEW, a=RECORDS)
+    site.rows("UPDATE {operations}.dead_letters SET run_id = 'killed' WHERE TRUE")
+    site.replay(MANY)
+    assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
+
+
+def test_next_to_a_batch(site: Site, local_cloud: tuple[Path, Endpoints]) -> None:
+    """The table that a batch writes is left to it; another table's dead letters are sent meanwhile."""
+    site.batch(FEW, a=RECORDS)
+    endpoint = local_cloud[1].environment()["BIGQUERY_EMULATOR_HOST"]
+    with HoldingProxy(endpoint) as proxy:
+        proxy.hold(r"other-merge", after=False)
+        other = site.start_batch("other", proxy.address, "--run_id=other", a=RECORDS)
+        assert proxy.held.wait(60)
+        site.replay(MANY)
+        assert site.tickets() == {"1": "one", "2": "two", "3": "three"}
+        said = site.replay(MANY, "--table=other", code=2, table="other")
+        assert f"table {site.name}.other is being written by run other" in said
+        proxy.release()
+        assert other.wait(60) == 0
+    site.replay(MANY, "--table=other", table="other")
+    assert set(site.tickets("other")) == {"1", "2", "3"}
