@@ -171,7 +171,9 @@ class Warehouse:
         assert isinstance(finished, bigquery.QueryJob)
         return finished
 
-    def query(self, sql: str, **parameters: str | int | float | datetime | list[str] | None) -> list[dict[str, Any]]:
+    def query(
+        self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None
+    ) -> list[dict[str, Any]]:
         """Run a statement with named parameters and return its rows."""
         config = bigquery.QueryJobConfig(
             query_parameters=[_parameter(name, value) for name, value in parameters.items()]
@@ -179,7 +181,7 @@ class Warehouse:
         rows = self.client.query(sql, job_config=config, location=self.location).result()
         return [dict(row.items()) for row in rows]
 
-    def update(self, sql: str, **parameters: str | int | float | datetime | list[str] | None) -> int:
+    def update(self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None) -> int:
         """Run a DML statement with named parameters and return the number of rows that it changed."""
         config = bigquery.QueryJobConfig(
             query_parameters=[_parameter(name, value) for name, value in parameters.items()]
@@ -259,7 +261,7 @@ def _field_parameter(field: bigquery.SchemaField, value: Any) -> bigquery.Scalar
 
 
 def _parameter(name: str, value: Any) -> bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter:
-    if isinstance(value, list):
-        return bigquery.ArrayQueryParameter(name, "STRING", value)
     kinds = {int: "INT64", float: "FLOAT64", datetime: "TIMESTAMP"}
+    if isinstance(value, list):
+        return bigquery.ArrayQueryParameter(name, kinds.get(type(value[0]) if value else str, "STRING"), value)
     return bigquery.ScalarQueryParameter(name, kinds.get(type(value), "STRING"), value)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from connectors.bigquery.append_stream import AppendStream, finalize
 from connectors.bigquery.warehouse import Warehouse
 from connectors.google.clients import write_client
 from connectors.retry import RetryPolicy, pauses
+from connectors.shared_calls import SharedCalls
 
 __all__ = ["Bucket", "WriteStreams"]
 
@@ -67,9 +69,14 @@ class WriteStreams:
         run_id: str,
         retry: RetryPolicy,
         on_retry: Callable[[], None] = lambda: None,
+        calls: SharedCalls | None = None,
     ) -> None:
-        """`on_retry` is called before each retry of an append."""
+        """`on_retry` is called before each retry of an append.
+
+        `calls` are those of the process: buckets that are taken at the same time share their statements.
+        """
         self._on_retry = on_retry
+        self._calls = calls or SharedCalls()
         self._warehouse = warehouse
         self._name = f"`{warehouse.project}.{dataset}.write_streams`"
         self._run_id = run_id
@@ -89,28 +96,44 @@ class WriteStreams:
             self._on_retry,
             lambda: self._warehouse.existing(bucket.dataset, bucket.table) is not None,
         )
+        about = self._name, bucket.dataset, bucket.table, bucket.lane, bucket.buckets
+        self._calls.result(("enter", *about), (bucket, stream.name), self._enter)
+        entries = self._calls.result(("entered", *about), bucket, self._entered)
+        others = [entry for entry in entries if entry.stream != stream.name]
+        self._finalize(client, others)
+        if others:
+            self._calls.result(("remove", *about), others, self._remove)
+        return stream
+
+    def _enter(self, taken: Sequence[tuple[Bucket, str]]) -> list[None]:
+        """Enter the streams of buckets of one table."""
+        table, rows = taken[0][0], range(len(taken))
+        row = "(@name, @lane, @buckets, @bucket_{n}, @stream_{n}, @run, CURRENT_TIMESTAMP())"
         self._warehouse.update(
             f"INSERT INTO {self._name} (`table`, lane, buckets, bucket, stream, run_id, created_at)"
-            " VALUES (@name, @lane, @buckets, @bucket, @stream, @run, CURRENT_TIMESTAMP())",
-            name=f"{bucket.dataset}.{bucket.table}",
-            lane=bucket.lane,
-            buckets=bucket.buckets,
-            bucket=bucket.bucket,
-            stream=stream.name,
+            f" VALUES {', '.join(row.format(n=n) for n in rows)}",
+            name=f"{table.dataset}.{table.table}",
+            lane=table.lane,
+            buckets=table.buckets,
             run=self._run_id,
+            **{f"bucket_{n}": taken[n][0].bucket for n in rows},
+            **{f"stream_{n}": taken[n][1] for n in rows},
         )
+        return [None] * len(taken)
+
+    def _entered(self, buckets: Sequence[Bucket]) -> list[list[_Entry]]:
+        """Return the entries of each of several buckets of one table."""
+        table = buckets[0]
         rows = self._warehouse.query(
-            f"SELECT stream, {AGE} FROM {self._name} WHERE `table` = @name AND lane = @lane AND bucket = @bucket"
-            " AND stream != @stream",
-            name=f"{bucket.dataset}.{bucket.table}",
-            lane=bucket.lane,
-            bucket=bucket.bucket,
-            stream=stream.name,
+            f"SELECT bucket, stream, {AGE} FROM {self._name} WHERE `table` = @name AND lane = @lane"
+            " AND bucket IN UNNEST(@buckets)",
+            name=f"{table.dataset}.{table.table}",
+            lane=table.lane,
+            buckets=[bucket.bucket for bucket in buckets],
         )
-        others = [_Entry(**row) for row in rows]
-        self._finalize(client, others)
-        self._remove(others)
-        return stream
+        return [
+            [_Entry(row["stream"], row["age"]) for row in rows if row["bucket"] == bucket.bucket] for bucket in buckets
+        ]
 
     def buckets(self, lane: str) -> int | None:
         """Return the number of buckets that the owners of a stream table use; None if no owner may still append."""
@@ -134,7 +157,8 @@ class WriteStreams:
         """Finalize every write stream of a stream table, and forget its number of buckets."""
         entries = self._entries(lane)
         self._finalize(client, entries)
-        self._remove(entries)
+        if entries:
+            self._remove([entries])
 
     def _entries(self, lane: str) -> list[_Entry]:
         return [
@@ -155,12 +179,13 @@ class WriteStreams:
             if unknown:
                 time.sleep(next(waits))
 
-    def _remove(self, entries: Sequence[_Entry]) -> None:
-        if entries:
-            try:
-                self._warehouse.update(
-                    f"DELETE FROM {self._name} WHERE stream IN UNNEST(@streams)",
-                    streams=[entry.stream for entry in entries],
-                )
-            except (BadRequest, Aborted):  # a concurrent DELETE of another owner; the next owner finds these rows again
-                return
+    def _remove(self, entries: Sequence[Sequence[_Entry]]) -> list[None]:
+        """Remove the entries of several buckets."""
+        with suppress(
+            BadRequest, Aborted
+        ):  # a concurrent DELETE of another owner; the next owner finds these rows again
+            self._warehouse.update(
+                f"DELETE FROM {self._name} WHERE stream IN UNNEST(@streams)",
+                streams=[entry.stream for of_bucket in entries for entry in of_bucket],
+            )
+        return [None] * len(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -17,9 +17,9 @@ from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.specs import spec_of
 from connectors.bookkeeping.write_streams import Bucket, WriteStreams
 from connectors.retry import RetryPolicy
+from connectors.shared_calls import SharedCalls
 from connectors.sinks.bucket_writer import BucketWriter, Writer
 from connectors.sinks.destination import Destination, table_spec
-from connectors.sinks.shared_reads import SharedReads
 from connectors.sinks.stored_keys import DeadLetterKeys, Progress, RowKeys
 from contracts.bookkeeping import DEAD_LETTERS
 from contracts.schemas import arrow_schema
@@ -96,7 +96,7 @@ class BucketWriters:
         to = self.destination
         contract, dataset = to.tables[table], to.datasets[table]
         where = Bucket(dataset, table, to.qualified(table), self.buckets, bucket)
-        keys = RowKeys(to.warehouse, self.retry, contract, self.horizon, to.run.state.part(SharedReads))
+        keys = RowKeys(to.warehouse, self.retry, contract, self.horizon, to.run.state.part(SharedCalls))
 
         def make() -> BucketWriter:
             return self._make(table, where, arrow_schema(contract), keys, table_spec(contract, dataset))
@@ -143,13 +143,16 @@ class BucketWriters:
         self, table: str, where: Bucket, schema: pa.Schema, keys: RowKeys | DeadLetterKeys, spec: TableSpec
     ) -> BucketWriter:
         warehouse, run, name = self.destination.warehouse, self.destination.run, self.destination.qualified(table)
-        metrics = run.state.metrics
+        metrics, calls = run.state.metrics, run.state.part(SharedCalls)
         streams = WriteStreams(
-            warehouse, run.operations_dataset, run.run_id, self.retry, lambda: metrics.count(APPEND_RETRIES, 1)
+            warehouse, run.operations_dataset, run.run_id, self.retry, lambda: metrics.count(APPEND_RETRIES, 1), calls
         )
 
+        def holders(buckets: Sequence[int]) -> list[str | None]:
+            return [Leases(warehouse, run.operations_dataset).other_holder(name, run.token)] * len(buckets)
+
         def check_lease() -> None:
-            other = Leases(warehouse, run.operations_dataset).other_holder(name, run.token)
+            other = calls.result(("lease", name), where.bucket, holders)
             if other is not None:
                 raise LeaseLost(f"table {name} is being written by run {other}")
 
@@ -166,7 +169,7 @@ class BucketWriters:
             streams,
             keys,
             self.horizon,
-            self.progress,
+            lambda: calls.result("progress", where.bucket, lambda buckets: [self.progress()] * len(buckets)),
             check_lease,
             check_table,
             clock=RunClock(warehouse, run),

@@ -17,7 +17,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.write_streams import Bucket
 from connectors.google.clients import read_client
 from connectors.retry import RetryPolicy
-from connectors.sinks.shared_reads import SharedReads
+from connectors.shared_calls import SharedCalls
 from contracts.decoding.decoder import HASH_LOW
 from contracts.decoding.key_digest import key_digests, stored_position_digests
 from contracts.lineage import HASH, INGESTED_AT, POSITION, SOURCE
@@ -57,12 +57,12 @@ class RowKeys(StoredKeys):
     retry: RetryPolicy
     table: Table
     horizon: timedelta
-    reads: SharedReads = field(default_factory=SharedReads)
+    calls: SharedCalls = field(default_factory=SharedCalls)
     """Those of the process: the buckets that are taken at the same time are read together."""
 
     def read(self, bucket: Bucket, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
         about = bucket.dataset, bucket.table, bucket.buckets
-        rows = self.reads.read(about, (bucket, progress), self._read)
+        rows = self.calls.result(about, (bucket, progress), self._read)
         return _indexed(rows, self._digests(rows), rows[INGESTED_AT])
 
     def _read(self, wanted: Sequence[tuple[Bucket, Progress]]) -> list[pl.DataFrame]:

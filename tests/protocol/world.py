@@ -223,12 +223,10 @@ class FakeWarehouse(Warehouse):
                 }
                 for token, beat in beats.items()
             ]
-        assert sql.startswith("SELECT stream,"), sql
-        return [
-            {"stream": entry["stream"], "age": world.now - entry["created_at"]}
-            for entry in world.entries
-            if entry["stream"] != given.get("stream")
-        ]
+        assert sql.startswith(("SELECT stream,", "SELECT bucket, stream,")), sql
+        asked = ("bucket", "stream", "age")[0 if "bucket," in sql else 1 :]
+        found = [{**entry, "age": world.now - entry["created_at"]} for entry in world.entries]
+        return [{name: entry[name] for name in asked} for entry in found]
 
     def _update(self, sql: str, given: Mapping[str, Any]) -> int:
         world = self._world
@@ -254,7 +252,7 @@ class FakeWarehouse(Warehouse):
                         row["earlier"] = f"{row['run_id']} {row['token']}\n"
                     row |= {"token": None, "run_id": None, "until": None}
         elif "INSERT INTO" in sql:
-            world.entries.append({"stream": given["stream"], "created_at": world.now})
+            world.entries.append({"bucket": given["bucket_0"], "stream": given["stream_0"], "created_at": world.now})
         else:
             assert sql.startswith("DELETE"), sql
             world.entries = [entry for entry in world.entries if entry["stream"] not in given["streams"]]

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from connectors.sinks.shared_reads import SharedReads
+from connectors.shared_calls import SharedCalls
 from tests.waiting import wait_until
 
 
 def test_all_that_come_during_a_read_share_the_next_one() -> None:
-    reads, made, go_on = SharedReads(), list[list[int]](), threading.Event()
+    calls, made, go_on = SharedCalls(), list[list[int]](), threading.Event()
 
     def fetch(wanted: Sequence[int]) -> list[int]:
         made.append(sorted(wanted))
@@ -21,11 +21,11 @@ def test_all_that_come_during_a_read_share_the_next_one() -> None:
         return [10 * number for number in wanted]
 
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(reads.read, "t", 0, fetch)
+        first = pool.submit(calls.result, "t", 0, fetch)
         wait_until(lambda: made == [[0]], 5)
-        others = [pool.submit(reads.read, "t", number, fetch) for number in range(1, 7)]
-        elsewhere = pool.submit(reads.read, "other", 9, fetch)
-        wait_until(lambda: [9] in made and len(reads._waiting.get("t", [])) == 6, 5)
+        others = [pool.submit(calls.result, "t", number, fetch) for number in range(1, 7)]
+        elsewhere = pool.submit(calls.result, "other", 9, fetch)
+        wait_until(lambda: [9] in made and len(calls._waiting.get("t", [])) == 6, 5)
         go_on.set()
         assert [first.result(), elsewhere.result()] == [0, 90]
         assert [other.result() for other in others] == [10, 20, 30, 40, 50, 60]
@@ -33,11 +33,11 @@ def test_all_that_come_during_a_read_share_the_next_one() -> None:
 
 
 def test_a_read_that_fails_fails_for_all_and_the_next_one_is_made() -> None:
-    reads = SharedReads()
+    calls = SharedCalls()
 
     def fails(wanted: Sequence[int]) -> list[int]:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        reads.read("t", 1, fails)
-    assert reads.read("t", 1, list) == 1
+        calls.result("t", 1, fails)
+    assert calls.result("t", 1, list) == 1
