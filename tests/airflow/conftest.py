@@ -62,6 +62,8 @@ def airflow(
         "SHOP_RUN_OPTIONS": "bootstrap_servers contracts dataset group_id operations_dataset topic",
         "SHOP_RETRY_SECONDS": "1",
         "BIGQUERY_EMULATOR_HOST": bigquery.address,
+        # The DAGs do not change: Airflow imports them once, and not every half minute.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     }
     with airflow_in(tmp_path_factory.mktemp("airflow"), cloud.directory, variables) as found:
         yield found
