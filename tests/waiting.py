@@ -12,15 +12,14 @@ from tests.launching import Launched
 __all__ = ["wait_until"]
 
 T = TypeVar("T")
+PAUSE_GROWTH, LONGEST_PAUSE_SECONDS = 1.3, 1.0
+"""A question to the local BigQuery costs 50 ms of CPU: who waits for long asks seldom."""
 
 
 def wait_until(
-    condition: Callable[[], T],
-    seconds: float = 120.0,
-    process: Launched | Popen[str] | None = None,
-    pause: float = 0.25,
+    condition: Callable[[], T], seconds: float = 120.0, process: Launched | Popen[str] | None = None, pause: float = 0.1
 ) -> T:
-    """Poll until `condition()` is true, and return its value.
+    """Poll until `condition()` is true, and return its value; `pause` is the first one, and they grow to a second.
 
     Fails after `seconds`, or as soon as `process` has ended, with what it printed.
     """
@@ -29,4 +28,5 @@ def wait_until(
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"not true after {seconds:g} s"
         time.sleep(pause)
+        pause = min(PAUSE_GROWTH * pause, max(pause, LONGEST_PAUSE_SECONDS))
     return value

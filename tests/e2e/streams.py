@@ -27,12 +27,11 @@ from local.services import Endpoints
 from tests import launching
 from tests.engines import expansion_options
 from tests.launching import Launched
+from tests.waiting import wait_until
 
 __all__ = ["Feed", "StreamSite", "StreamStart"]
 
 ROOT = Path(__file__).parents[2]
-POLL_SECONDS = 0.5
-"""Between two questions to the local BigQuery, each of which costs it 30 ms of CPU."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 DEFECTS: tuple[tuple[bytes | None, str], ...] = (
     (None, "malformed_json"),
@@ -293,13 +292,7 @@ class StreamSite:
 
     def written_by(self, start: StreamStart, seconds: float = 180) -> int:
         """Wait for the first rows of a start; how many there are then."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            assert start.process.poll() is None, start.process.communicate()[0]
-            if count := self.rows_written(start.began):
-                return count
-            time.sleep(POLL_SECONDS)
-        raise AssertionError("no row was written")
+        return wait_until(lambda: self.rows_written(start.began), seconds, start.process)
 
     def rows_written(self, since: datetime = EVER) -> int:
         """Rows by when their worker appended them: an append of a start that was killed may show later."""
@@ -312,10 +305,8 @@ class StreamSite:
 
     def wait_until_read(self, records: int, seconds: float = 120) -> None:
         """Wait until the ledger accounts for this many records."""
-        deadline = time.monotonic() + seconds
-        while self.rows("SELECT SUM(`read`) AS n FROM {operations}.ledger_current")[0]["n"] != records:
-            assert time.monotonic() < deadline, "not all was read"
-            time.sleep(POLL_SECONDS)
+        sql = "SELECT SUM(`read`) AS n FROM {operations}.ledger_current"
+        wait_until(lambda: self.rows(sql)[0]["n"] == records, seconds)
 
     def check(self, feed: Feed) -> None:
         """Every valid event once in the table, every refused one once in the dead letters, every offset accounted."""
