@@ -12,23 +12,21 @@ it reads them (write_streams.py), and the statement of a batch reads its own lea
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPIError, NotFound, ServiceUnavailable
+from google.api_core.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
 from google.cloud.bigquery.retry import DEFAULT_RETRY
-from requests.exceptions import RequestException
 
 from connectors.bigquery.clock import BigQueryClock
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.statements import dead_letters_id, end_statements, statement_id
 from connectors.retry import DeadlineExceeded, RetryPolicy
 
-__all__ = ["HEARTBEAT_SECONDS", "LEASE_SECONDS", "Heartbeat", "Holder", "Leases"]
+__all__ = ["HEARTBEAT_SECONDS", "LEASE_SECONDS", "Holder", "Leases"]
 
 LEASE_SECONDS = 30
 """How long a lease lasts after the last heartbeat of its holder."""
@@ -269,36 +267,3 @@ def _is_contention(error: Exception) -> bool:
     """Return whether BigQuery refuses a statement only because of others of the same table, see CONTENTION."""
     text = str(error)
     return isinstance(error, (BadRequest, Forbidden)) and any(part in text for part in CONTENTION)
-
-
-class Heartbeat:
-    """Renews leases in a thread while a `with` block runs, and releases them at its end if `release` is true."""
-
-    def __init__(self, leases: Leases, tables: Sequence[str], token: str, release: bool = True) -> None:
-        self._leases, self._tables, self._token, self._release = leases, tables, token, release
-        self.lost = threading.Event()
-        """Set when another run has taken one of the leases."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
-
-    def hand_over(self) -> None:
-        """Keep the leases at the end of the block: another process sends the heartbeats from then on."""
-        self._release = False
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._release:
-            self._leases.release(self._tables, self._token)
-
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            try:
-                if not self._leases.renew(self._tables, self._token):
-                    self.lost.set()
-            except (GoogleAPIError, RequestException, DeadlineExceeded):
-                continue  # a lease survives three missed heartbeats, and no write relies on it

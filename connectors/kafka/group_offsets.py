@@ -30,7 +30,7 @@ from connectors.retry import DeadlineExceeded, RetryPolicy
 from contracts.errors import Conflict
 from transforms.run_state import has_ended
 
-__all__ = ["GroupOffsets", "recreated", "removed_unread"]
+__all__ = ["GroupOffsets"]
 
 POLL_MILLISECONDS = 500
 ANSWER_MILLISECONDS = 10_000
@@ -256,23 +256,6 @@ class GroupOffsets:
             raise KafkaTimeoutError(f"no answer about offset {offset} of {source}")
 
         return self._call(request)
-
-
-def recreated(source: str, committed: int, end: int, group: str) -> str | None:
-    """Return the problem of a group that has committed an offset above the end of a source, else None."""
-    if committed <= end:
-        return None
-    return (
-        f"{source} ends at offset {end}, group {group} has committed {committed}: the topic was recreated; give another"
-        " --group_id, or delete the group"
-    )
-
-
-def removed_unread(source: str, committed: int, beginning: int) -> str | None:
-    """Return the problem of a group whose next offsets the broker has removed from a source, else None."""
-    if committed >= beginning:
-        return None
-    return f"{source}: offsets {committed} to {beginning - 1} were removed by the broker before they were read"
 
 
 def _members(client: KafkaAdminClient, group: str) -> list[dict[str, object]]:

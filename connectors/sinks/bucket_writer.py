@@ -20,7 +20,8 @@ import polars as pl
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 
-from connectors.bigquery.append_stream import AppendStream, Rejected, StreamLost
+from connectors.bigquery.append_reply import Rejected
+from connectors.bigquery.append_stream import AppendStream, StreamLost
 from connectors.bookkeeping.write_streams import Bucket, WriteStreams
 from connectors.google.clients import write_client
 from connectors.retry import DeadlineExceeded

@@ -18,7 +18,7 @@ from google.cloud.bigquery import SchemaField
 from connectors.bigquery.table_spec import TableSpec
 from connectors.bigquery.warehouse import JobFailed
 from connectors.bookkeeping.dataset import ensure_operations
-from connectors.bookkeeping.leases import Heartbeat
+from connectors.bookkeeping.heartbeat import Heartbeat
 from connectors.bookkeeping.ledger import LOADED, MISSING_COLUMNS, STAGED
 from connectors.bookkeeping.statements import statement_id
 from connectors.bookkeeping.write_streams import WriteStreams

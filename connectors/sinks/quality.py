@@ -12,7 +12,7 @@ from typing import Any
 
 from google.api_core.exceptions import ClientError
 
-from connectors.bookkeeping.leases import Heartbeat
+from connectors.bookkeeping.heartbeat import Heartbeat
 from connectors.bookkeeping.ledger import QUALITY
 from connectors.sinks.destination import Destination
 from contracts.bisect import bisect

@@ -10,8 +10,9 @@ from kafka.errors import UnknownTopicOrPartitionError
 
 from connectors.kafka.client import NoBroker, NoTopic, admin, partitions, refusals
 from connectors.kafka.config import KafkaConfig, java_consumer
-from connectors.kafka.group_offsets import GroupOffsets, recreated, removed_unread
+from connectors.kafka.group_offsets import GroupOffsets
 from connectors.kafka.lag import lag
+from connectors.kafka.offset_problems import recreated, removed_unread
 from contracts.errors import ReportedError
 from operations.doctor.findings import Finding, Mark
 

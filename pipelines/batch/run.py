@@ -16,7 +16,8 @@ from typing import Any
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
-from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.heartbeat import Heartbeat
+from connectors.bookkeeping.leases import Leases
 from contracts.errors import ReportedError
 from pipelines.batch.preflight import PreparedBatch, prepare_batch
 from pipelines.batch.summary import BatchSummary, batch_summary

@@ -11,7 +11,8 @@ from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineO
 from apache_beam.utils.subprocess_server import JavaJarServer, SubprocessServer
 
 from connectors.bigquery.clock import RunClock
-from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.heartbeat import Heartbeat
+from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.ledger import LedgerTable
 from connectors.bookkeeping.stream_ledger import StreamLedger
 from connectors.kafka.config import java_consumer

@@ -12,8 +12,9 @@ from connectors.bookkeeping.stream_ledger import StreamLedger
 from connectors.bookkeeping.write_streams import WriteStreams
 from connectors.google.clients import write_client
 from connectors.kafka.client import refusals
-from connectors.kafka.group_offsets import GroupOffsets, recreated, removed_unread
+from connectors.kafka.group_offsets import GroupOffsets
 from connectors.kafka.lag import lag
+from connectors.kafka.offset_problems import recreated, removed_unread
 from connectors.retry import RetryPolicy
 from contracts.errors import UsageError
 from pipelines.runs.settings import Beginning

@@ -15,7 +15,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from grpc import RpcError
 from kafka.errors import KafkaError
 
-from connectors.bookkeeping.leases import Heartbeat
+from connectors.bookkeeping.heartbeat import Heartbeat
 from connectors.bookkeeping.stream_ledger import RecordedTally
 from connectors.kafka.client import NoBroker
 from connectors.kafka.lag import lag

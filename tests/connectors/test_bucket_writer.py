@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.bigquery.append_stream import Rejected
+from connectors.bigquery.append_reply import Rejected
 from connectors.sinks.bucket_writer import Appended
 from contracts.refusal import ErrorCode
 from transforms.deduplicate import Outcome

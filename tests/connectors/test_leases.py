@@ -9,7 +9,8 @@ import pytest
 from google.api_core.exceptions import BadRequest, Forbidden, RetryError
 
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.leases import HEARTBEAT_SECONDS, Heartbeat, Leases
+from connectors.bookkeeping.heartbeat import Heartbeat
+from connectors.bookkeeping.leases import HEARTBEAT_SECONDS, Leases
 from connectors.retry import RetryPolicy
 
 

@@ -21,7 +21,8 @@ from google.api_core.exceptions import InvalidArgument
 from google.cloud.bigquery_storage_v1 import types
 from google.rpc import code_pb2, status_pb2
 
-from connectors.bigquery.append_stream import MAX_ROW_BYTES, AppendStream, Rejected, StreamLost, finalize
+from connectors.bigquery.append_reply import Rejected
+from connectors.bigquery.append_stream import MAX_ROW_BYTES, AppendStream, StreamLost, finalize
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
 from connectors.google.clients import write_client

@@ -10,7 +10,8 @@ import pytest
 
 import launcher
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.heartbeat import Heartbeat
+from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.specs import spec_of
 from connectors.files.storage import Storage
 from contracts.bookkeeping import LEASES

@@ -9,7 +9,8 @@ import pytest
 from google.api_core.exceptions import Conflict
 
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.heartbeat import Heartbeat
+from connectors.bookkeeping.leases import Leases
 from connectors.files.storage import Storage
 from local.services import Endpoints
 from tests.e2e.clouds import Cloud

@@ -12,7 +12,8 @@ from kafka.admin import KafkaAdminClient
 
 import launcher
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.leases import Heartbeat, Leases
+from connectors.bookkeeping.heartbeat import Heartbeat
+from connectors.bookkeeping.leases import Leases
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.group_offsets import GroupOffsets
 from local.services import Endpoints

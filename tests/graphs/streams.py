@@ -15,7 +15,7 @@ import apache_beam as beam
 import polars as pl
 import pyarrow as pa
 
-from connectors.bigquery.append_stream import Rejected
+from connectors.bigquery.append_reply import Rejected
 from connectors.bigquery.warehouse import Warehouse
 from connectors.kafka.partitions import uri
 from connectors.sinks.bucket_writer import Appended
