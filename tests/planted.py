@@ -6,6 +6,7 @@ import base64
 import binascii
 import bz2
 import io
+import os
 import re
 import zipfile
 import zlib
@@ -49,7 +50,8 @@ def found_in(data: bytes, word: str, depth: int = DEPTH) -> str | None:
 def found_in_files(folder: Path, word: str) -> dict[str, str]:
     """How the word is in which files below `folder`, their names included."""
     found = {}
-    for path in folder.rglob("*"):
+    # os.walk passes over a folder that is removed meanwhile; rglob fails.
+    for path in (Path(parent, name) for parent, folders, files in os.walk(folder) for name in (*folders, *files)):
         if how := found_in(str(path).encode(), word):
             found[str(path)] = f"{how} in its name"
         try:

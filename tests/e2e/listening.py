@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
@@ -12,7 +15,7 @@ import psutil
 from tests.leftovers import MARK
 from tests.marked import marked
 
-__all__ = ["Listener", "listeners"]
+__all__ = ["Listener", "hold", "listeners", "watching"]
 
 
 @dataclass(frozen=True, order=True)
@@ -46,3 +49,28 @@ def listeners() -> set[Listener]:
             if waits and one.laddr:
                 found.add(Listener(one.laddr.ip, one.laddr.port, pid, command))
     return found
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[], set[Listener]]]:
+    """What listens at any time while the block lasts."""
+    seen: set[Listener] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            seen.update(listeners())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: set(seen)
+    finally:
+        done.set()
+        thread.join()
+
+
+def hold(seen: set[Listener], *commands: str) -> None:
+    """Of each of the commands something listens, and nothing of any of them beyond this machine."""
+    assert sorted(one for one in seen if not one.loopback) == []
+    assert [command for command in commands if not any(command in one.command for one in seen)] == []

@@ -29,6 +29,7 @@ from tests import launching, oracle
 from tests.deploy_docs import run_here
 from tests.e2e.clouds import Cloud, cloud_in
 from tests.e2e.doctors import Doctor, doctor
+from tests.e2e.listening import hold, listeners
 from tests.e2e.streams import Feed, StreamSite
 from tests.waiting import wait_until
 
@@ -36,6 +37,16 @@ __all__ = ["doctor"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 RAW = "gs://ecommerce-data-lake/raw"
+LISTENING = (
+    "fake-gcs-server",
+    "local.bigquery.server",
+    "kafka.Kafka",
+    "StandaloneSessionClusterEntrypoint",
+    "TaskManagerRunner",
+    "local.worker_pool",
+    "flink-",
+)
+"""Parts of the commands whose processes listen while a job runs: on this machine's own address only."""
 DOORS = ("read", "written", "duplicate", "dead_letter")
 
 
@@ -75,6 +86,7 @@ def test_a_stream_that_outlives_its_launcher_and_a_task_manager(cluster: tuple[P
         feed.rate = 150
         left = stream.start("--no_wait_until_finish", "--parallelism=2").finish(240)
         assert left["state"] == "running"
+        hold(listeners(), *LISTENING)
         job = jobs.find("stream-outlives")
         assert job is not None
         assert job.state is JobState.RUNNING

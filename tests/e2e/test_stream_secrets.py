@@ -27,6 +27,7 @@ from local.engines import engines
 from local.services import Endpoints
 from tests.brokers import LOGIN, sasl_broker
 from tests.e2e.clouds import cloud_in
+from tests.e2e.listening import hold, watching
 from tests.e2e.streams import Feed, StreamSite
 from tests.marked import marked
 from tests.planted import found_in, found_in_files
@@ -133,8 +134,12 @@ def test_a_password_is_nowhere(
     searched = (folders.kept, folders.temporary, own_cloud[0])
     start = site.start()
     try:
-        assert site.written_by(start) > 0
-        site.wait_until_read(feed.sent)
+        with watching() as seen:
+            assert site.written_by(start) > 0
+            site.wait_until_read(feed.sent)
+        hold(
+            seen(), {"PrismRunner": "prism", "FlinkRunner": "flink"}[runner], "kafka-io", "loud_launcher", "kafka.Kafka"
+        )
         running = marked(MARK, runner)
         places = {"command lines": "\n".join(running.values()).encode(), **engine_pages(running)}
         files = {path: how for folder in searched for path, how in found_in_files(folder, planted.password).items()}
