@@ -137,9 +137,7 @@ def test_a_password_is_nowhere(
         with watching() as seen:
             assert site.written_by(start) > 0
             site.wait_until_read(feed.sent)
-        hold(
-            seen(), {"PrismRunner": "prism", "FlinkRunner": "flink"}[runner], "kafka-io", "loud_launcher", "kafka.Kafka"
-        )
+        hold(seen(), runner.removesuffix("Runner").lower(), "kafka-io", "loud_launcher", "kafka.Kafka")
         running = marked(MARK, runner)
         places = {"command lines": "\n".join(running.values()).encode(), **engine_pages(running)}
         files = {path: how for folder in searched for path, how in found_in_files(folder, planted.password).items()}
