@@ -64,6 +64,8 @@ def condition(text: str) -> str:
     except SqlglotError as error:
         reason = str(error).splitlines()[0].partition(". Line")[0]
         raise UsageError(f"--where: {reason}; give a condition {EXAMPLE}") from None
+    except RecursionError:
+        raise UsageError(f"--where: too many parentheses in each other; give a condition {EXAMPLE}") from None
     tree = statements[0]
     if (
         len(statements) != 1

@@ -6,6 +6,7 @@ import fnmatch
 
 from google.api_core.exceptions import NotFound
 
+from connectors.files.readers import ReadFailed
 from connectors.files.storage import FileChanged, Storage
 from contracts.errors import UsageError
 from contracts.odcs.tables import load, shipped
@@ -51,5 +52,7 @@ def _text(storage: Storage, uri: str, option: str) -> str:
         return storage.read(uri).decode()
     except FileChanged:
         raise UsageError(f"{option}: there is no file {uri}") from None
+    except ReadFailed as error:  # such as a folder with the name of a contract
+        raise UsageError(f"{option}: {uri} cannot be read: {error.__cause__ or error}; name a file") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{uri.rsplit('/', 1)[-1]}: not readable: byte {error.start} is not UTF-8") from None

@@ -186,6 +186,14 @@ def test_wrong_usage_is_refused(argv: list[str], said: str) -> None:
     assert said in done.stderr
 
 
+def test_a_folder_with_the_name_of_a_contract_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    done = launch(["contracts", "check", str(tmp_path / "folder.yaml")])
+    assert done.code == 2
+    assert "folder.yaml cannot be read: [Errno 21] Is a directory" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_check_does_not_import_beam(tmp_path: Path) -> None:
     program = f"""
 import sys

@@ -50,6 +50,7 @@ def test_conditions(text: str, understood: str | None) -> None:
         ("error_code = @code", "@code is not accepted"),
         ("eror_code = 'x'", "there is no column eror_code; there are dead_letter_id, table,"),
         ("letters.error_code = 'x'", "there is no column letters.error_code"),
+        ("(" * 3_000 + "TRUE" + ")" * 3_000, "--where: too many parentheses in each other"),
     ],
 )
 def test_what_is_no_condition_is_refused(text: str, why: str) -> None:
