@@ -9,6 +9,7 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py sla --local                      # whether they keep the service levels of their contracts
   python3 launcher.py runs --local                     # the runs and their records by door
   python3 launcher.py dead-letters list --run last --local    # what was refused, and why
+  python3 launcher.py reconcile --local                # whether ledger, tables, dead letters and files agree
   python3 launcher.py replay --table customers --dry_run --local    # dead letters through today's contracts again
   python3 launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \
       --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
@@ -86,6 +87,7 @@ COMMANDS = (
     "replay",
     "dead-letters",
     "runs",
+    "reconcile",
     "demo",
     "doctor",
     "generate",

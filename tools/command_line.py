@@ -24,6 +24,7 @@ COMMANDS = (
     "replay",
     "dead-letters",
     "runs",
+    "reconcile",
     "demo",
     "doctor",
     "generate",
@@ -52,7 +53,7 @@ otherwise one line.
 | 0 | done |
 | 1 | failed, or interrupted |
 | 2 | wrong usage, or a conflict with another run |
-| 3 | the ledger does not balance |
+| 3 | the ledger does not balance, or `reconcile` finds what contradicts it |
 | 4 | too many dead letters |
 | 5 | a service does not answer; the same command may succeed later |
 | 6 | all is loaded, and a [quality rule](../quality.md) is broken or cannot be checked |

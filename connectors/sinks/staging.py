@@ -13,17 +13,18 @@ from connectors.bookkeeping.statements import digest
 from contracts.schemas import quote
 from contracts.table import Column, Kind
 
-__all__ = ["STAGING_LIFETIME", "as_loaded", "digest", "from_staging", "load_id", "staging_prefix"]
+__all__ = ["STAGING_LIFETIME", "STAGING_PREFIX", "as_loaded", "digest", "from_staging", "load_id", "staging_prefix"]
 
 AS_TEXT = (Kind.JSON.value, Kind.TIME.value, Kind.BIGNUMERIC.value)
 """Types that Parquet has no form of that BigQuery certainly loads."""
+STAGING_PREFIX = "staging_"
 STAGING_LIFETIME = timedelta(days=1)
 """BigQuery drops a staging table after this time, if a crashed run left it and is never run again."""
 
 
 def staging_prefix(run_id: str, datasets: Iterable[str]) -> str:
     """The prefix of the names of the staging tables of a run into `datasets`. Environments may share a run's name."""
-    return f"staging_{digest(run_id, *sorted(set(datasets)))}_"
+    return f"{STAGING_PREFIX}{digest(run_id, *sorted(set(datasets)))}_"
 
 
 def load_id(run_id: str, table: str, staging: str, uris: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from local.services import Endpoints
 from sample_data.generate import generate
 from tests import launching
 from tests.e2e.proxies import HoldingProxy
+from tests.e2e.reconciled import reconciled
 from tests.launching import Launched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -39,7 +40,7 @@ class Site:
     """A cloud, raw files in it, and batches that can be killed."""
 
     def __init__(self, endpoints: Endpoints, raw: Path) -> None:
-        self.environment = endpoints.environment()
+        self.directory, self.environment = endpoints.directory, endpoints.environment()
         self.raw = raw
         self.seconds = 0.0
         """How long a run takes that nobody kills."""
@@ -130,6 +131,7 @@ def test_killed_at_every_boundary_between_steps(site: Site) -> None:
             assert site.done("bounded") == (after and step == last), f"killed {'after' if after else 'before'} {step}"
     site.finish("bounded")
     assert site.contents("bounded") == site.contents("calm")
+    reconciled(site.directory, "bounded")
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])

@@ -1,7 +1,7 @@
 """The expansion service that launchers share: it listens on this machine only, and ends with its block.
 
 That no launcher meets what a killed one has left there is held by the tests that kill streams and start others, because
-all of them share the service of tests/engines.py: test_stream.py::test_killed_four_times_while_events_flow and its
+all of them share the service of tests/engines.py: test_stream.py::test_downtime_longer_than_the_horizon and its
 neighbours, and on Flink test_stream_flink.py::test_flink_and_prism_make_the_same_of_a_topic.
 """
 

@@ -18,6 +18,7 @@ from connectors.kafka.group_offsets import GroupOffsets
 from local import services
 from local.services import Endpoints
 from tests import launching
+from tests.e2e.reconciled import reconciled
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -76,6 +77,7 @@ def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> Non
             assert lag(stream) > 0
     stream.start("--stop_when_idle=2").finish(600)
     stream.check(feed)
+    reconciled(stream.directory, stream.name)
     assert lag(stream) == 0
 
 

@@ -1,0 +1,81 @@
+"""What `reconcile` finds: where the books, the tables and the files contradict each other."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["Code", "Finding"]
+
+
+class Code(enum.Enum):
+    """The kind of a contradiction. The codes are stable."""
+
+    LEDGER_UNBALANCED = "ledger_unbalanced"
+    """A line of the ledger where read is not written + duplicate + dead_letter."""
+    OFFSETS_MISSING = "offsets_missing"
+    """Offsets of a topic between others that no line of the ledger covers."""
+    ROWS_MISSING = "rows_missing"
+    """A table holds fewer rows of a source than the ledger says."""
+    ROWS_UNKNOWN = "rows_unknown"
+    """A table holds more rows of a source than the ledger says, or rows of a source that it does not know."""
+    DUPLICATE_KEYS = "duplicate_keys"
+    """A table holds a primary key more than once."""
+    DEAD_LETTERS_MISSING = "dead_letters_missing"
+    """Fewer dead letters of a source are stored than the ledger says."""
+    DEAD_LETTERS_UNKNOWN = "dead_letters_unknown"
+    """More dead letters of a source are stored than the ledger says."""
+    RECORD_TWICE = "record_twice"
+    """A run has stored a record as a row and as a dead letter."""
+    FILE_DIFFERS = "file_differs"
+    """A file holds another number of records than the ledger says that were read."""
+    STAGING_LEFT = "staging_left"
+    """A staging table that no run needs any more."""
+
+
+FIXES = {
+    Code.LEDGER_UNBALANCED: "restore the ledger (FOR SYSTEM_TIME AS OF): no run writes such a line",
+    Code.OFFSETS_MISSING: "set the group back to the first of them and start the stream: it adds what is missing",
+    Code.ROWS_MISSING: "restore the rows (FOR SYSTEM_TIME AS OF), or load the source again into the table",
+    Code.ROWS_UNKNOWN: "continue the run if it was killed (--run_id); delete rows that no run wrote",
+    Code.DUPLICATE_KEYS: "delete the later copy of each key, by _ingested_at",
+    Code.DEAD_LETTERS_MISSING: "restore the dead letters (FOR SYSTEM_TIME AS OF), or load the source again",
+    Code.DEAD_LETTERS_UNKNOWN: "continue the run if it was killed (--run_id)",
+    Code.RECORD_TWICE: "delete the dead letter if the row is right",
+    Code.FILE_DIFFERS: "load the file again, and compare",
+    Code.STAGING_LEFT: "continue the run (--run_id); BigQuery drops the table a day after its creation",
+}
+"""What helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One contradiction: `expected` and `found` are what the two sides say, `count` how many things are concerned."""
+
+    code: Code
+    table: str
+    """Dataset and name."""
+    source: str
+    """URI of the file, or kafka://topic/partition; empty if it is about the whole table."""
+    run: str
+    count: int
+    expected: int | None = None
+    found: int | None = None
+
+    @property
+    def fix(self) -> str:
+        """What helps, in one line."""
+        return FIXES[self.code]
+
+    def row(self) -> dict[str, str | int | None]:
+        """What a program gets."""
+        return {
+            "code": self.code.value,
+            "table": self.table,
+            "source": self.source,
+            "run": self.run,
+            "count": self.count,
+            "expected": self.expected,
+            "found": self.found,
+            "fix": self.fix,
+        }
