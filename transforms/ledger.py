@@ -209,8 +209,8 @@ def _missing_columns(
 ) -> tuple[MissingColumns, ...]:
     """Return the columns of each table that no file has.
 
-    A table with records from a file without a header, such as JSON, is left out: to know its columns, all of its
-    records would have to be decoded first.
+    A table with records from a file whose columns are not known, such as most of JSON, is left out: to know them, all
+    of its records would have to be decoded first.
     """
     by_table: dict[str, list[FileColumns]] = defaultdict(list)
     for header in sorted(headers):

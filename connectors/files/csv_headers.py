@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from contracts.table import Column, Table
 from transforms.ledger import SHOWN_NAMES, FileColumns
 
 __all__ = ["csv_blocks", "csv_header", "file_columns", "with_dialect"]
+
+SAMPLED_RECORDS = 100
+"""How many records of a JSON file are looked at for keys in another case."""
 
 
 def csv_blocks(file: InputFile, pieces: Iterable[bytes], splitter: CsvRecords, table: Table) -> Iterator[Block]:
@@ -54,7 +59,7 @@ def csv_blocks(file: InputFile, pieces: Iterable[bytes], splitter: CsvRecords, t
 def file_columns(file: InputFile, block: Block, table: Table) -> FileColumns | None:
     """Return the columns in the header (CSV) or the schema (Parquet) of a block's file, and the missing ones.
 
-    None for a block without either, and for JSON, which has no header.
+    None for a block without either. JSON has no header: see `_json_columns`.
     """
     if block.header:
         fields: Fields = dict.fromkeys(block.header.names)
@@ -63,11 +68,31 @@ def file_columns(file: InputFile, block: Block, table: Table) -> FileColumns | N
         called = match_names(block.fields, steps)
         fields = {field or name: block.fields[name] for name, field in zip(block.fields, called, strict=True)}
     else:
-        return None
+        return _json_columns(file, block, table)
     names = tuple(_paths(fields if block.fields is None else block.fields))
     from_path = path_texts(file.uri, table.read_columns)
     columns = [column for index, column in enumerate(table.read_columns) if index not in from_path]
     return FileColumns(table.name, file.uri, names[:SHOWN_NAMES], tuple(_missing(columns, fields)))
+
+
+def _json_columns(file: InputFile, block: Block, table: Table) -> FileColumns | None:
+    """Return the keys in the first records of a block of JSON, if they show that columns are called otherwise.
+
+    A column is missing if no record has its key, and some have it in another case: JSON's keys are matched exactly, so
+    the column is NULL. None if there is no such column, unless every column has its key: what other records have is
+    not known.
+    """
+    keys: set[str] = set()
+    for raw in block.records[:SAMPLED_RECORDS]:
+        with suppress(ValueError, RecursionError):
+            record = json.loads(raw)
+            keys.update(record if isinstance(record, dict) else ())
+    steps = {column.path[0] for column in table.read_columns}
+    called = {field for key, field in zip(keys, match_names(keys, steps), strict=True) if field not in (None, key)}
+    missing = tuple(column.name for column in table.read_columns if column.path[0] in called - keys)
+    if not missing and not steps <= keys:
+        return None
+    return FileColumns(table.name, file.uri, tuple(sorted(keys))[:SHOWN_NAMES], missing)
 
 
 def _paths(fields: Fields) -> Iterator[str]:

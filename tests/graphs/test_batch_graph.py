@@ -146,6 +146,18 @@ def test_columns_that_no_file_has_are_reported(folder: Path) -> None:
     assert loaded.balance.missing_columns == (MissingColumns("items", ("v",), ("id", "value")),)
 
 
+def test_a_key_of_json_in_another_case_is_reported(folder: Path) -> None:
+    """It is a null column without a word otherwise; a key that no record has says nothing."""
+    (folder / "items_1.ndjson").write_bytes(lines({"id": "a", "V": 1}, {"id": "b"}))
+    assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == (
+        MissingColumns("items", ("v",), ("V", "id")),
+    )
+    (folder / "items_2.ndjson").write_bytes(lines({"id": "c", "v": 1}, "no record"))
+    assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == ()
+    (folder / "items_2.ndjson").write_bytes(lines({"id": "c"}))
+    assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == ()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_result_does_not_depend_on_bundles(workers: int, folder: Path) -> None:
     for file in range(6):
