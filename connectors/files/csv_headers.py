@@ -25,7 +25,7 @@ from transforms.ledger import SHOWN_NAMES, FileColumns
 __all__ = ["csv_blocks", "csv_header", "file_columns", "with_dialect"]
 
 SAMPLED_RECORDS = 100
-"""How many records of a JSON file are looked at for keys in another case."""
+"""How many records of a JSON file are inspected for keys in another case."""
 
 
 def csv_blocks(file: InputFile, pieces: Iterable[bytes], splitter: CsvRecords, table: Table) -> Iterator[Block]:
