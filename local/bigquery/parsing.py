@@ -1,4 +1,4 @@
-"""Patches of how bqemulator translates a statement for DuckDB: the same work is done once."""
+"""Patches of how bqemulator translates a statement for DuckDB: arrays are indexed rightly, and work is done once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from bqemulator.jobs import executor
 from bqemulator.sql.translator import SQLTranslator
+from sqlglot.dialects.bigquery import BigQuery
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.expressions import Expression
+from sqlglot.expressions import Bracket, Expression, Literal, cast
 
 from local.bigquery.patching import patch
 
@@ -24,8 +25,32 @@ Trees = list[Expression | None]
 
 def apply() -> None:
     """Apply the patches."""
+    index_arrays_by_any_expression()
     parse_once()
     translate_once()
+
+
+def index_arrays_by_any_expression() -> None:
+    """Upstream `a[OFFSET(i)]` is the element before the right one unless `i` is a literal: DuckDB counts from 1, and
+    sqlglot adds the 1 to an index only if it knows that it is an integer. With the patch each index is cast to one.
+    """
+
+    def casting(parse: Callable[..., Trees]) -> Callable[..., Trees]:
+        def parse_and_cast(dialect: Dialect, sql: str, **options: Any) -> Trees:
+            trees = parse(dialect, sql, **options)
+            for tree in trees if isinstance(dialect, BigQuery) else ():
+                for bracket in tree.find_all(Bracket) if tree else ():
+                    if bracket.args.get("offset") is not None:
+                        indexes = [
+                            each if isinstance(each, Literal) else cast(each, "INT64", dialect="bigquery")
+                            for each in bracket.expressions
+                        ]
+                        bracket.set("expressions", indexes)
+            return trees
+
+        return parse_and_cast
+
+    patch(Dialect, "parse", casting)
 
 
 def parse_once() -> None:

@@ -216,3 +216,11 @@ def test_a_write_stream_of_an_earlier_server_is_finalized(
     connection.client.finalize_write_stream(name=connection.stream)
     with pytest.raises(NotFound):
         connection.append(ids(0, 1), 0)
+
+
+def test_an_array_is_indexed_by_any_expression(client: bigquery.Client) -> None:
+    indexed = "a[OFFSET(i)], a[ORDINAL(i + 1)], a[SAFE_OFFSET(i + 1)], a[OFFSET(2)], @p[OFFSET(i)]"
+    config = bigquery.QueryJobConfig(query_parameters=[bigquery.ArrayQueryParameter("p", "INT64", [1, 2, 3])])
+    sql = f"SELECT {indexed} FROM (SELECT [7, 8, 9] AS a) CROSS JOIN UNNEST([0, 1, 2]) AS i ORDER BY i"
+    rows = [tuple(row.values()) for row in client.query(sql, job_config=config).result()]
+    assert rows == [(7, 7, 8, 9, 1), (8, 8, 9, 9, 2), (9, 9, None, 9, 3)]
