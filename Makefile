@@ -41,7 +41,7 @@ demo: install ## run batch and stream on this machine, from nothing to filled ta
 	@$(BIN)/python launcher.py demo $(if $(LOCAL_DIR),--local_dir "$(LOCAL_DIR)")
 
 # tests/workers.py says which tests a worker runs. Each worker has a local cloud of its own.
-WORKERS := 4
+WORKERS := 3
 .PHONY: test
 test: install ## every test, the ones with real servers included: WORKERS=…
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --durations=25

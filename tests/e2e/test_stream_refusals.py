@@ -99,7 +99,7 @@ def test_a_property_that_commits_by_itself(refused: Refusals, tmp_path: Path) ->
 def test_a_group_with_members(refused: Refusals, servers: str) -> None:
     consumer = KafkaConsumer("events", bootstrap_servers=servers, group_id="members")
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not consumer.assignment():
             assert time.monotonic() < deadline
             consumer.poll(200)
