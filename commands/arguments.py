@@ -14,9 +14,12 @@ from pipelines.runs.required import check_required
 __all__ = [
     "LOCAL_LOCATION",
     "LOCAL_PROJECT",
+    "add_format",
     "add_local",
     "add_local_dir",
+    "add_operations",
     "add_place",
+    "add_tables",
     "at_least_one",
     "local_dir_option",
     "local_folder",
@@ -83,6 +86,22 @@ def local_options(directory: Path) -> str:
 def local_dir_option(directory: Path) -> str:
     """Return ` --local_dir DIRECTORY`, or '' if it is the default."""
     return "" if directory == Path(default_local_dir()) else f" --local_dir {shlex.quote(str(directory))}"
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """Add --contracts and --dataset."""
+    parser.add_argument("--contracts", help="folder or glob of *.odcs.yaml; default: the contracts of this package")
+    parser.add_argument("--dataset", help="dataset of the tables; default: the dataset that each contract names")
+
+
+def add_operations(parser: argparse.ArgumentParser) -> None:
+    """Add --operations_dataset."""
+    parser.add_argument("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add --format."""
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="for a person or for a program")
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from commands import replay as replay_command
-from commands.arguments import add_place, at_least_one, parser, place
+from commands.arguments import add_format, add_operations, add_place, add_tables, at_least_one, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import check_letters
@@ -18,6 +18,7 @@ from console.printable import printable_json
 from console.report import plain_times, print_lines, print_rows
 from console.terminal import Terminal
 from contracts.errors import UsageError
+from contracts.refusal import ErrorCode
 from operations.dead_letters import Letters
 from pipelines.replay.where import condition
 from pipelines.runs.contracts import load_contracts
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "List the records that were refused, show one whole, send them through today's contracts again (retry, which"
         " takes the options of replay), or give them up: replay leaves those out.",
         "list --run last --local\nlist --table customers --code wrong_type --local\n"
-        "retry --run last --dry_run --local\ngive-up --run last --code invalid_utf8 --local\n"
+        "retry --run last --dry_run --local\ngive-up --run last --code invalid_encoding --local\n"
         "show ID --project P --location EU",
     )
     add = command.add_argument
@@ -93,14 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     add("dead_letter", nargs="?", metavar="ID", help="of show: the id of one, or its beginning")
     add("--run", help="those of a run, or of the `last` run that had one")
     add("--table", help="those of a table")
-    add("--code", help="those with an error code")
+    add("--code", choices=[code.value for code in ErrorCode], help="those with an error code")
     add("--days", type=at_least_one, default=DAYS, help=f"those refused in the last DAYS days (default {DAYS})")
     add("--where", help="condition on columns of dead_letters_current")
     add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number (default {SHOWN})")
-    add("--contracts", help="folder or glob of contracts; default: the contracts of this package")
-    add("--dataset", help="dataset of the tables; default: the dataset that each contract names")
-    add("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
-    add("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_tables(command)
+    add_operations(command)
+    add_format(command)
     add_place(command)
     return command
 

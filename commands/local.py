@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from commands.arguments import add_local_dir, at_least_one, local_dir_option, parser
+from commands.arguments import add_format, add_local_dir, at_least_one, local_dir_option, parser
 from commands.session import STREAM_SERVICES, cloud, failures_explained
 from console.report import print_lines
 from console.terminal import Terminal
@@ -28,7 +28,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="topic: its name")
     command.add_argument("--flink", action="store_true", help="up: start a Flink cluster too, for --runner FlinkRunner")
     command.add_argument("--partitions", type=at_least_one, default=4, help="topic: its partitions (default 4)")
-    command.add_argument("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_format(command)
     add_local_dir(command)
     arguments = command.parse_args(argv)
     if arguments.flink and arguments.action != "up":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from commands.arguments import add_place, at_least_one, parser, place
+from commands.arguments import add_format, add_operations, add_place, add_tables, at_least_one, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.line_sums import DOORS
 from connectors.files.storage import Storage
 from console.printable import printable_json
 from console.report import print_lines
@@ -14,9 +16,9 @@ from console.terminal import Terminal
 from contracts.errors import UsageError
 from operations.reconcile.books import Books
 from operations.reconcile.findings import Finding
-from operations.reconcile.lines import Scope
+from operations.reconcile.lines import Line
 from operations.reconcile.recount import Recount
-from pipelines.runs.contracts import load_contracts
+from pipelines.runs.contracts import check_table, load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
 from transforms.ledger import State
 
@@ -34,42 +36,44 @@ def run(argv: list[str], terminal: Terminal) -> int:
         "--local\n--table customers --days 2 --local\n--no_files --format json --project P --location EU",
     )
     add = command.add_argument
-    add("--run", help="only the lines of this run")
+    add("--run", help="only what is about this run")
     add("--table", help="only this table")
     add("--days", type=at_least_one, default=DAYS, help=f"what the last DAYS days have written (default {DAYS})")
     add("--no_files", action="store_true", help="do not read the files again")
-    add("--contracts", help="folder or glob of *.odcs.yaml; default: the contracts of this package")
-    add("--dataset", help="dataset of the tables; default: the dataset that each contract names")
-    add("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
-    add("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_tables(command)
+    add_operations(command)
+    add_format(command)
     add_place(command)
     arguments = command.parse_args(argv)
     project, location = place(arguments, "reconcile")
-    scope = Scope(datetime.now(UTC) - timedelta(days=arguments.days), arguments.run, arguments.table)
+    since, operations = datetime.now(UTC) - timedelta(days=arguments.days), arguments.operations_dataset
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         storage, warehouse = Storage(project), Warehouse(project, location)
         tables = load_contracts(storage, arguments.contracts)
-        if scope.table is not None and scope.table not in tables:
-            raise UsageError(f"--table: no contract has a table {scope.table}; there are {', '.join(sorted(tables))}")
+        if arguments.table:
+            check_table("--table", arguments.table, tables)
+            tables = {arguments.table: tables[arguments.table]}
         datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}
-        books = Books(warehouse, arguments.operations_dataset, tables, datasets, scope)
-        if not books.lines:
+        books = Books(warehouse, operations, tables, datasets, since)
+        lines = [line for line in books.lines if arguments.run in (None, line.run)]
+        if not lines:
+            of_run = f" of run {arguments.run}" if arguments.run else ""
             raise UsageError(
-                f"the ledger in {arguments.operations_dataset} has no line"
-                + (f" of run {scope.run}" if scope.run else "")
-                + f" since {scope.since:%Y-%m-%d}; launcher.py runs lists the runs, --days N looks further back"
+                f"the ledger in {operations} has no line{of_run} about these tables since {since:%Y-%m-%d};"
+                " launcher.py runs lists the runs, --days N looks further back"
             )
-        terminal.log(f"comparing {len(books.lines):,} sources with the tables and the dead letters")
-        findings = list(books.findings())
+        terminal.log(f"comparing {len(lines):,} sources with the tables and the dead letters")
+        found = list(books.findings())
         recount = Recount(storage)
         if not arguments.no_files:
             terminal.log("counting the records of the files again")
-            findings += recount.findings(books.lines, tables)
+            found += recount.findings(lines, tables)
+    findings = [finding for finding in found if arguments.run in (None, finding.run)]
     if arguments.format == "json":
         print(printable_json([finding.row() for finding in findings]))
     else:
         print_lines(terminal.output, _said(findings))
-        print_lines(terminal.output, _compared(books, recount))
+        print_lines(terminal.output, _compared(lines, books, recount, bool(arguments.table)))
     return EXIT_CODES[State.LEDGER_BROKEN] if findings else 0
 
 
@@ -84,15 +88,17 @@ def _said(findings: list[Finding]) -> list[str]:
     return lines
 
 
-def _compared(books: Books, recount: Recount) -> list[str]:
-    read, written, duplicate, dead = (
-        sum(getattr(line, door) for line in books.lines) for door in ("read", "written", "duplicate", "dead_letter")
-    )
-    lines = [
-        f"{len(books.lines):,} sources: read {read:,} = written {written:,} + duplicate {duplicate:,} + dead letter"
-        f" {dead:,}",
+def _compared(lines: Sequence[Line], books: Books, recount: Recount, one_table: bool) -> list[str]:
+    """Say what was compared, and what was not."""
+    read, written, duplicate, dead = (sum(getattr(line, door) for line in lines) for door in DOORS)
+    said = [
+        f"{len(lines):,} sources: read {read:,} = written {written:,} + duplicate {duplicate:,} + dead letter {dead:,}",
         f"files counted again: {recount.read:,}",
     ]
     if recount.gone:
-        lines.append(f"files that are gone or have changed since: {len(recount.gone):,}")
-    return lines
+        said.append(f"files that are gone or have changed since: {len(recount.gone):,}")
+    if books.estimated:
+        said.append(f"not compared, for parts of their lines were read again: {', '.join(books.estimated)}")
+    if books.elsewhere and not one_table:
+        said.append(f"not compared, of other datasets or contracts: {', '.join(books.elsewhere)}")
+    return said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.arguments import add_place, at_least_one, parser, place
+from commands.arguments import add_operations, add_place, add_tables, at_least_one, parser, place
 from commands.local_settings import LOCAL_FOLDERS
 from commands.process_state import interruptible, quiet
 from commands.session import cloud
@@ -45,9 +45,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
     command.add_argument("--again", action="store_true", help="also letters that are written or given up")
     command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
     command.add_argument("--run_id", help="name of the run; repeat the name to continue the run")
-    command.add_argument("--contracts", help="folder or glob of contracts; default: the contracts of this package")
-    command.add_argument("--dataset", help="dataset of the tables; default: the dataset that each contract names")
-    command.add_argument("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
+    add_tables(command)
+    add_operations(command)
     command.add_argument("--processed", help="folder for Parquet files, gs:// unless --local")
     command.add_argument("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
     command.add_argument("--max_record_bytes", type=at_least_one, default=10_000_000, help="default 10000000")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from commands.arguments import add_place, at_least_one, parser, place
+from commands.arguments import add_format, add_operations, add_place, at_least_one, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from console.printable import printable_json
@@ -30,8 +30,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add("run_id", nargs="?", help="a run; default: the newest runs")
     add("--days", type=at_least_one, default=DAYS, help=f"lines of the last DAYS days (default {DAYS})")
     add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number of runs (default {SHOWN})")
-    add("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
-    add("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_operations(command)
+    add_format(command)
     add_place(command)
     arguments = command.parse_intermixed_args(argv)
     project, location = place(arguments, "runs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from commands.arguments import add_place, parser, place
+from commands.arguments import add_operations, add_place, add_tables, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
@@ -25,9 +25,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
     )
     command.add_argument("--bucket", help="gs://BUCKET")
     command.add_argument("--create_bucket", action="store_true", help="create the bucket if it does not exist")
-    command.add_argument("--contracts", help="folder or glob of *.odcs.yaml; default: the contracts of this package")
-    command.add_argument("--dataset", help="dataset of the tables; default: the dataset that each contract names")
-    command.add_argument("--operations_dataset", default="pipeline_operations")
+    add_tables(command)
+    add_operations(command)
     command.add_argument("--dry_run", action="store_true", help="print the statements without running them")
     add_place(command)
     arguments = command.parse_args(argv)

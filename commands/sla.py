@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.arguments import add_place, parser, place
+from commands.arguments import add_format, add_place, add_tables, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
@@ -26,9 +26,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
         "Exit code 6 if one is not kept, or cannot be measured.",
         "--contracts contracts --local\n--contracts gs://B/contracts --format json --project P --location EU",
     )
-    command.add_argument("--contracts", help="folder or glob of *.odcs.yaml; default: the contracts of this package")
-    command.add_argument("--dataset", help="dataset of the tables; default: the dataset that each contract names")
-    command.add_argument("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_tables(command)
+    add_format(command)
     add_place(command)
     arguments = command.parse_args(argv)
     project, location = place(arguments, "sla")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.arguments import add_place, parser, place
+from commands.arguments import add_format, add_place, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from console.printable import printable_json
@@ -21,7 +21,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         "--local\n--dataset ecommerce_data --project P --location EU",
     )
     command.add_argument("--dataset", help="only the tables of this dataset")
-    command.add_argument("--format", choices=("table", "json"), default="table", help="for a person or for a program")
+    add_format(command)
     add_place(command)
     arguments = command.parse_args(argv)
     project, location = place(arguments, "tables")

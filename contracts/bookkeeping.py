@@ -72,6 +72,11 @@ class BookkeepingTable:
     days: int | None = None
     """After how many days BigQuery drops a partition; None: never."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in their order."""
+        return tuple(field.name for field in self.fields)
+
     def arrow_schema(self, names: Sequence[str] | None = None) -> pa.Schema:
         """The schema of rows of this table, or of the columns called `names` in that order."""
         by_name = {field.name: field for field in self.fields}

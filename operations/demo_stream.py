@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.line_sums import DOORS
 from contracts.errors import Unavailable
 
 __all__ = ["PARTS", "SENT_BEFORE", "STREAM_EVENTS", "killed_at_a_third", "producing", "stream_counts", "total"]
@@ -29,7 +30,6 @@ STREAM_QUERY = """
 SELECT `table`, SUM(`read`) AS `read`, SUM(written) AS written, SUM(duplicate) AS duplicate,
   SUM(dead_letter) AS dead_letter
 FROM pipeline_operations.ledger_current WHERE kind = 'offsets' AND run_id = @run GROUP BY `table`"""
-DOORS = ("read", "written", "duplicate", "dead_letter")
 LAUNCHER = Path(__file__).parent.parent / "launcher.py"
 
 

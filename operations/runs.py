@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_lines import SINCE, current_query
-from contracts.bookkeeping import LEDGER
+from connectors.bookkeeping.line_sums import DOORS
 from contracts.errors import UsageError
 
 __all__ = ["about_run", "recent_runs"]
@@ -16,8 +16,6 @@ TIMES = (
     "MIN(started_at) AS began, MAX(recorded_at) AS last_line,"
     " TIMESTAMP_DIFF(MAX(recorded_at), MIN(started_at), SECOND) AS seconds"
 )
-COLUMNS = tuple(field.name for field in LEDGER.fields)
-DOORS = ("read", "written", "duplicate", "dead_letter")
 
 
 def recent_runs(warehouse: Warehouse, dataset: str, since: datetime, limit: int) -> list[dict[str, Any]]:
@@ -63,7 +61,7 @@ def about_run(
 
 def _lines(warehouse: Warehouse, dataset: str) -> str:
     """Return the query of the newest lines; BigQuery reads no day before @since."""
-    return current_query(warehouse.project, dataset, COLUMNS, SINCE)
+    return current_query(warehouse.project, dataset, SINCE)
 
 
 def _state(warehouse: Warehouse, dataset: str) -> str:

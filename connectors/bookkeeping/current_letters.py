@@ -34,7 +34,7 @@ def letters_query(project: str, dataset: str, since: str = "") -> str:
     refused it, and then the newest. `since` is a timestamp in SQL: letters that were refused before are left out, and
     BigQuery does not read their days.
     """
-    names = [field.name for field in DEAD_LETTERS.fields if field.name not in (*CHANGING, "retry_count")]
+    names = [name for name in DEAD_LETTERS.names if name not in (*CHANGING, "retry_count")]
     columns = [f"letter.`{name}`" for name in names]
     columns += [f"IF(last.error_code IS NULL, letter.`{name}`, last.`{name}`) AS `{name}`" for name in CHANGING]
     columns += [
@@ -57,7 +57,7 @@ def letters_query(project: str, dataset: str, since: str = "") -> str:
 
 def letter_columns() -> list[str]:
     """Return the names of the columns of the view."""
-    return [*(field.name for field in DEAD_LETTERS.fields), "state", "replayed_by", "replayed_at"]
+    return [*DEAD_LETTERS.names, "state", "replayed_by", "replayed_at"]
 
 
 def check_letters(warehouse: Warehouse, dataset: str) -> None:

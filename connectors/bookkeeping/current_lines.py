@@ -14,6 +14,8 @@ each line, not lines with lines: a day has 86,400 lines for each partition, and 
 
 from __future__ import annotations
 
+from contracts.bookkeeping import LEDGER
+
 __all__ = ["SINCE", "current_query"]
 
 ABOUT = "kind, `table`, IFNULL(place, ''), source"
@@ -76,16 +78,16 @@ SINCE = "recorded_at >= @since"
 """For the lines of a run that began then: what is later than they are is later than that, too."""
 
 
-def current_query(project: str, dataset: str, columns: tuple[str, ...], where: str = "") -> str:
-    """Return the query: all `columns` of the ledger in `dataset`, and `shared`.
+def current_query(project: str, dataset: str, where: str = "") -> str:
+    """Return the query: all columns of the ledger in `dataset`, and `shared`.
 
     `where` is the condition of the lines that it sees; a condition on `recorded_at` spares older partitions.
     """
     return QUERY.format(
         ledger=f"`{project}.{dataset}.ledger`",
         where=f" WHERE {where}" if where else "",
-        columns=", ".join(f"`{name}`" for name in columns),
-        pieces=", ".join(_piece(name) for name in columns),
+        columns=", ".join(f"`{name}`" for name in LEDGER.names),
+        pieces=", ".join(_piece(name) for name in LEDGER.names),
     )
 
 

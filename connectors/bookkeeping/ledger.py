@@ -31,7 +31,6 @@ QUALITY = "quality"
 KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, QUALITY, RUN, OFFSETS, LOST)
 RECENT = timedelta(days=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
-COLUMNS = tuple(field.name for field in LEDGER.fields)
 
 
 def newest_lines(rows: Iterable[dict[str, Any]]) -> dict[tuple[str | None, ...], dict[str, Any]]:
@@ -60,7 +59,7 @@ def _thing(row: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 def view_query(project: str, dataset: str) -> str:
     """Return the query of the view `ledger_current`."""
-    return current_query(project, dataset, COLUMNS)
+    return current_query(project, dataset)
 
 
 class LedgerTable:
@@ -151,7 +150,7 @@ class LedgerTable:
 
         `since` is when the run `began`. Lines about other tables come from another start under the same run id.
         """
-        lines = current_query(self._warehouse.project, self._dataset, COLUMNS, SINCE)
+        lines = current_query(self._warehouse.project, self._dataset, SINCE)
         lines = f"SELECT * FROM ({lines}) WHERE run_id = {json.dumps(run.run_id)} AND kind = '{OFFSETS}'"
         rows = sums_of(self._warehouse, lines, ("dataset", "table", "source"), {"since": since})
         return [row for row in rows if row["dataset"] in (None, datasets.get(row["table"]))]

@@ -7,9 +7,10 @@ from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
 
-__all__ = ["sums_of"]
+__all__ = ["DOORS", "sums_of"]
 
 DOORS = ("read", "written", "duplicate", "dead_letter")
+"""The columns of the counts of a line: those behind the first are its parts."""
 COUNTS = ", ".join(f"CAST(`{door}` AS STRING)" for door in DOORS)
 FORMAT = ", ".join(f'"*{door}":%s' for door in DOORS)
 PAIRS = (

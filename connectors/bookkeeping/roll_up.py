@@ -31,7 +31,6 @@ BOUNDS = (
     " MIN(IFNULL(first_recorded_at, recorded_at)) AS first_recorded_at, MIN(started_at) AS started_at,"
     " MAX(pipeline_version) AS pipeline_version"
 )
-COLUMNS = tuple(field.name for field in LEDGER.fields)
 TYPES = {field.name: field.type.value.replace("INTEGER", "INT64") for field in LEDGER.fields}
 
 
@@ -52,7 +51,7 @@ def roll_up(warehouse: Warehouse, dataset: str, now: datetime, most_days: int = 
 def _roll_up(warehouse: Warehouse, dataset: str, table: str, day: date) -> None:
     begin = datetime.combine(day, time(), UTC)
     bounds = f"recorded_at >= TIMESTAMP '{begin:%F}' AND recorded_at < TIMESTAMP '{begin + timedelta(days=1):%F}'"
-    lines = current_query(warehouse.project, dataset, COLUMNS, where=f"kind = '{KIND}' AND {bounds}")
+    lines = current_query(warehouse.project, dataset, where=f"kind = '{KIND}' AND {bounds}")
     about = "`dataset`, cluster, topic_id, `table`, source, run_id"
     parts = (
         f"SELECT *, SUM(begins) OVER (PARTITION BY {about} ORDER BY first_offset"
@@ -66,9 +65,9 @@ def _roll_up(warehouse: Warehouse, dataset: str, table: str, day: date) -> None:
         for row in warehouse.query(f"SELECT {keys}, {BOUNDS} FROM ({parts}) GROUP BY {keys}")
     }
     sums = [{**bounds_of[tuple(line[name] for name in BY)], **line} for line in sums_of(warehouse, parts, BY, {})]
-    names = ", ".join(f"`{name}`" for name in COLUMNS)
-    values = ", ".join(f"day_line.`{name}`" for name in COLUMNS)
-    rows = " UNION ALL ".join(map(_row, sums)) or f"SELECT {', '.join(map(_null, COLUMNS))} LIMIT 0"
+    names = ", ".join(f"`{name}`" for name in LEDGER.names)
+    values = ", ".join(f"day_line.`{name}`" for name in LEDGER.names)
+    rows = " UNION ALL ".join(map(_row, sums)) or f"SELECT {', '.join(map(_null, LEDGER.names))} LIMIT 0"
     of_the_day = f"line.kind = '{KIND}' AND line.{bounds.replace('AND ', 'AND line.')}"
     warehouse.update(
         f"MERGE {table} AS line USING ({rows}) AS day_line ON FALSE"
@@ -79,7 +78,7 @@ def _roll_up(warehouse: Warehouse, dataset: str, table: str, day: date) -> None:
 
 def _row(line: dict[str, Any]) -> str:
     line = {**line, "kind": KIND}
-    return f"SELECT {', '.join(_literal(name, line.get(name)) for name in COLUMNS)}"
+    return f"SELECT {', '.join(_literal(name, line.get(name)) for name in LEDGER.names)}"
 
 
 def _null(name: str) -> str:

@@ -181,9 +181,8 @@ class WriteStreams:
 
     def _remove(self, entries: Sequence[Sequence[_Entry]]) -> list[None]:
         """Remove the entries of several buckets."""
-        with suppress(
-            BadRequest, Aborted
-        ):  # a concurrent DELETE of another owner; the next owner finds these rows again
+        # A concurrent DELETE of another owner: the next owner finds these rows again.
+        with suppress(BadRequest, Aborted):
             self._warehouse.update(
                 f"DELETE FROM {self._name} WHERE stream IN UNNEST(@streams)",
                 streams=[entry.stream for of_bucket in entries for entry in of_bucket],

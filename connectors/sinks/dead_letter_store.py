@@ -47,7 +47,7 @@ class NewDeadLetters:
         to, dataset = self.to, self.to.run.operations_dataset
         take_leases(to, sorted(to.tables))
         staging = _staged(to, files)
-        names = [field.name for field in DEAD_LETTERS.fields]
+        names = DEAD_LETTERS.names
         into, values = ", ".join(map(quote, names)), ", ".join(map(_value, names))
         to.warehouse.execute(
             f"INSERT INTO {to.path(dataset, DEAD_LETTERS.name)} ({into})\nSELECT {values}\n"

@@ -43,9 +43,8 @@ class Recount:
                 continue
             self.read += 1
             if records != line.read:
-                name = f"{line.dataset}.{line.table}" if line.dataset else line.table
                 count = abs(records - line.read)
-                yield Finding(Code.FILE_DIFFERS, name, line.source, line.run, count, line.read, records)
+                yield Finding(Code.FILE_DIFFERS, line.name, line.source, line.run, count, line.read, records)
 
     def _records(self, line: Line, table: Table) -> int | None:
         """Return the records of the file; None if it is gone or not the one that was read."""

@@ -23,7 +23,7 @@ from pipelines.batch.graph import Batch
 from pipelines.engines.dataflow import check_dataflow
 from pipelines.engines.runners import is_dataflow
 from pipelines.runs.availability import wait_for_bigquery, wait_for_storage
-from pipelines.runs.contracts import load_contracts
+from pipelines.runs.contracts import check_table, load_contracts
 from pipelines.runs.settings import BatchSettings
 from transforms.ledger import State
 from transforms.run import Run
@@ -108,8 +108,7 @@ def input_listing(
     folder, wanted = settings.input, settings.tables
     _check_bucket(storage, folder, "--input")
     for name in wanted:
-        if name not in tables:
-            raise UsageError(f"--tables: no contract has a table {name}; there are {', '.join(sorted(tables))}")
+        check_table("--tables", name, tables)
     _check_case(tables)
     try:
         listing = belonging(storage.scan(folder), folder, tables)

@@ -28,6 +28,7 @@ from pipelines.batch.summary import BatchSummary, batch_summary
 from pipelines.replay.selection import Selection, why_not
 from pipelines.runs.availability import wait_for_bigquery, wait_for_storage
 from pipelines.runs.beam_arguments import BeamArguments
+from pipelines.runs.contracts import check_table
 from transforms.ledger import State
 from transforms.progress import Progress
 from transforms.run import Run
@@ -56,8 +57,8 @@ def tables_to_replay(
 ) -> dict[str, Table]:
     """Return the tables whose letters can be sent again; log the others. Raises UsageError for --table."""
     chosen = settings.selection.table
-    if chosen and chosen not in contracts:
-        raise UsageError(f"--table: no contract has a table {chosen}; there are {', '.join(sorted(contracts))}")
+    if chosen:
+        check_table("--table", chosen, contracts)
     if chosen and (why := why_not(contracts[chosen])):
         raise UsageError(f"--table {chosen}: {why}")
     if chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 
 from google.api_core.exceptions import NotFound
 
@@ -12,7 +13,7 @@ from contracts.errors import UsageError
 from contracts.odcs.tables import load, shipped
 from contracts.table import Table
 
-__all__ = ["contract_texts", "load_contracts"]
+__all__ = ["check_table", "contract_texts", "load_contracts"]
 
 ANY_CONTRACT = "*.odcs.y*ml"
 """The files of a folder that are contracts: .odcs.yaml and .odcs.yml."""
@@ -26,6 +27,12 @@ def load_contracts(storage: Storage, where: str | None) -> dict[str, Table]:
     if where is None:
         return shipped()
     return load([(uri.rsplit("/", 1)[-1], text) for uri, text in contract_texts(storage, where)])
+
+
+def check_table(option: str, name: str, tables: Mapping[str, Table]) -> None:
+    """Raise UsageError if `name`, which an option gives, is none of the tables of the contracts."""
+    if name not in tables:
+        raise UsageError(f"{option}: no contract has a table {name}; there are {', '.join(sorted(tables))}")
 
 
 def contract_texts(storage: Storage, where: str, option: str = "--contracts") -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from contracts.table import Identity, Table, WriteDisposition
 from pipelines.engines.dataflow import check_dataflow
 from pipelines.engines.naming import stream_version
 from pipelines.runs.availability import wait_for_bigquery
-from pipelines.runs.contracts import load_contracts
+from pipelines.runs.contracts import check_table, load_contracts
 from pipelines.runs.settings import StreamSettings
 from transforms.origin import Origin
 from transforms.run import Run
@@ -167,8 +167,7 @@ def topics_of(items: Sequence[str], contracts: Mapping[str, Table]) -> dict[str,
             raise UsageError(f"--topic is TOPIC=TABLE, not {item!r}")
         if topic in topics:
             raise UsageError(f"--topic: {topic} is given twice")
-        if table not in contracts:
-            raise UsageError(f"--topic: no contract has a table {table}; there are {', '.join(sorted(contracts))}")
+        check_table("--topic", table, contracts)
         if contracts[table].disposition is not WriteDisposition.APPEND:
             raise UsageError(
                 f"--topic: a stream appends, and {table}'s contract says {contracts[table].disposition.value}"

@@ -87,6 +87,7 @@ def test_retry_of_the_last_run(site: Site) -> None:
 def test_what_is_given_up_is_not_sent_again_unless_asked(site: Site) -> None:
     site.batch(FEW, a=RECORDS)
     assert "say which, by --run, --table, --code or --where" in site.letters_json("give-up", code=2)
+    assert "invalid choice: 'invalid_utf8'" in site.letters_json("give-up", "--code=invalid_utf8", code=2)
     given_up = ("--code=invalid_value", "--where", "error_message LIKE '%urgent%'", "--format=table")
     assert "2 dead letters are given up" in site.letters_json("give-up", *given_up)
     assert "0 dead letters are given up" in site.letters_json("give-up", *given_up)

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 DATA, BOOKS = "reconciled", "reconciled_operations"
 CLICKS = "user_events_streaming"
 NAMES = [f"--dataset={DATA}", f"--operations_dataset={BOOKS}"]
+FIRST_RUN = "reconciled-first"
 PARTITION = "kafka://clicks/0"
 CORRUPTED = (
     f"{DATA}.customers",
@@ -57,7 +58,7 @@ CORRUPTIONS: Mapping[str, tuple[str, set[str]]] = {
         {"rows_missing", "rows_unknown"},
     ),
     "a loaded line is missing": (
-        f"DELETE FROM {BOOKS}.ledger WHERE {LOADED}",
+        f"DELETE FROM {BOOKS}.ledger WHERE kind IN ('loaded', 'staged') AND `table` = 'customers'",
         {"rows_unknown", "dead_letters_unknown"},
     ),
     "a line counts one row more": (
@@ -123,8 +124,18 @@ def warehouse(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.Temp
     cloud, folder = Cloud(local_cloud[0]), tmp_path_factory.mktemp("raw")
     counts = ("--customers=60", "--products=20", "--transactions=60", "--events=60", "--dirty=0.3")
     cloud.launch("generate", f"--output={folder}", *counts)
-    for _ in range(2):  # the second run finds all of the first, which is no contradiction
-        cloud.launch("batch", "--runner=DirectRunner", "--local", f"--input={folder}", *NAMES)
+    batch = ("batch", "--runner=DirectRunner", "--local", *NAMES)
+    # None of these is a contradiction: a second run finds all of the first; one stores duplicates as dead letters, and
+    # replaces rows; one loads nothing, because it has too many dead letters, and stores those.
+    cloud.launch(*batch, f"--input={folder}", f"--run_id={FIRST_RUN}")
+    cloud.launch(*batch, f"--input={folder}")
+    for seed, transactions, more, code in (
+        (7, 60, ("--keep_duplicates",), 0),
+        (8, 200, ("--max_dead_letter_ratio=0.1",), 4),
+    ):
+        other = tmp_path_factory.mktemp("other")
+        cloud.launch("generate", f"--output={other}", *counts, f"--transactions={transactions}", f"--seed={seed}")
+        cloud.launch(*batch, f"--input={other}", *more, code=code)
     warehouse = Warehouse("local-project", "US")
     with_clicks(warehouse)
     for table in CORRUPTED:
@@ -173,6 +184,7 @@ def test_nothing_is_found_in_a_clean_warehouse(
     sql = f"SELECT COUNT(DISTINCT source) AS n FROM {BOOKS}.ledger WHERE kind = 'loaded'"
     assert f"files counted again: {warehouse.query(sql)[0]['n']}\n" in said
     assert "gone" not in said
+    assert found(capsys, local_cloud[0], 0, f"--run={FIRST_RUN}") == []
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -209,19 +221,44 @@ def test_a_staging_table_without_a_run_is_found(
     warehouse: Warehouse, local_cloud: tuple[Path, Endpoints], capsys: pytest.CaptureFixture[str]
 ) -> None:
     wait_until(lambda: found(capsys, local_cloud[0], 0, "--no_files") == [])
-    warehouse.query(f"CREATE TABLE {DATA}.staging_0_customers AS SELECT 1 AS n")
+    left = f"staging_{'0' * 12}_customers"
+    for name in (left, "staging_orders"):  # the other is somebody's own
+        warehouse.query(f"CREATE TABLE {DATA}.{name} AS SELECT 1 AS n")
     try:
         (finding,) = found(capsys, local_cloud[0], 3, "--no_files")
     finally:
-        warehouse.drop(DATA, "staging_0_customers")
-    assert (finding["code"], finding["table"]) == ("staging_left", f"{DATA}.staging_0_customers")
+        warehouse.drop(DATA, left)
+    assert (finding["code"], finding["table"]) == ("staging_left", f"{DATA}.{left}")
+
+
+def test_a_table_that_was_dropped_is_missing(
+    warehouse: Warehouse, local_cloud: tuple[Path, Endpoints], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = f"{DATA}.{CLICKS}"
+    warehouse.drop(DATA, CLICKS)
+    try:
+        (finding,) = found(capsys, local_cloud[0], 3, "--no_files", f"--table={CLICKS}")
+    finally:
+        warehouse.query(f"CREATE TABLE {table} AS SELECT * FROM {kept(table)}")
+    assert (finding["code"], finding["expected"], finding["found"]) == ("rows_missing", 5, 0)
+
+
+def test_what_is_not_compared_is_named(
+    warehouse: Warehouse, local_cloud: tuple[Path, Endpoints], capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse.query(f"UPDATE {BOOKS}.ledger SET `dataset` = 'elsewhere' WHERE {MIDDLE}")
+    try:
+        main(["reconcile", "--local", f"--local_dir={local_cloud[0]}", "--no_files", *NAMES])
+    finally:
+        warehouse.query(f"UPDATE {BOOKS}.ledger SET `dataset` = '{DATA}' WHERE {MIDDLE}")
+    assert f"not compared, of other datasets or contracts: elsewhere.{CLICKS}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("option", "said"),
     [
         ("--table=custmers", "error: --table: no contract has a table custmers; there are customers, "),
-        ("--run=nobody", "has no line of run nobody since "),
+        ("--run=nobody", "has no line of run nobody about these tables since "),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

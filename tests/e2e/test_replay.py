@@ -96,6 +96,7 @@ def test_killed_after_every_step(site: Site, local_cloud: tuple[Path, Endpoints]
         " WHERE run_id = 'killed' AND kind = 'loaded'"
     )
     assert tuple(line.values()) == (4, 2, 0, 2)
+    site.reconcile()
 
 
 def test_an_update_that_was_refused_does_not_replace_a_newer_row(site: Site) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests import launching
 from tests.e2e.clouds import Cloud
+from tests.e2e.reconciled import reconciled
 from tests.launching import Launched
 
 __all__ = ["FEW", "MANY", "RECORDS", "Site", "contract"]
@@ -118,6 +119,10 @@ class Site:
         form = () if action == "retry" or any("--format" in each for each in arguments) else ("--format=json",)
         contracts = f"--contracts={self._folder / 'contracts'}"
         return self.launch("dead-letters", action, contracts, *self.datasets, *form, *arguments, code=code)
+
+    def reconcile(self) -> None:
+        """Hold that the ledger, the table, the dead letters and the files agree."""
+        reconciled(self._cloud.directory, self.name, f"--contracts={self._folder / 'contracts'}")
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to a query; {operations} is the dataset of the ledger."""
