@@ -188,9 +188,10 @@ class Books:
         )
         stored, recent = Counter[_About](), Counter[_About]()
         for row in rows:
-            if row["table"] in self._tables and row["run"] not in self._active:
+            if row["table"] in self._tables:
                 stored[row["table"], row["source"], ""] += row["n"]
-                recent[_about(row["table"], row["source"], row["run"])] += row["recent"]
+                if row["run"] not in self._active:
+                    recent[_about(row["table"], row["source"], row["run"])] += row["recent"]
         known, most = self._counted_letters()
         for about in sorted({*most, *recent}):
             table, source, run = about
@@ -212,10 +213,11 @@ class Books:
             if line.kind == OFFSETS:
                 most[of_source] += line.dead_letter
                 by_line[place] = by_line.get(place, 0) + line.dead_letter
-            elif line.kind == LOADED:
-                most[of_source] = max(most[of_source], line.dead_letter)
+                continue
+            most[of_source] = max(most[of_source], line.dead_letter)
+            if line.kind == LOADED:
                 by_line[place] = line.dead_letter
-            else:  # staged: it counts for a run that then loads nothing
+            else:  # staged, after its dead letters are stored: it counts for a run that then loads nothing
                 by_line.setdefault(place, line.dead_letter)
         known = Counter[_About]()
         for (_, about), letters in by_line.items():

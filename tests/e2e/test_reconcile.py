@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.leases import Leases
 from launcher import main
 from local.services import Endpoints
 from tests.e2e.clouds import Cloud
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 DATA, BOOKS = "reconciled", "reconciled_operations"
 CLICKS = "user_events_streaming"
 NAMES = [f"--dataset={DATA}", f"--operations_dataset={BOOKS}"]
-FIRST_RUN = "reconciled-first"
+FIRST_RUN, REFUSED_RUN = "reconciled-first", "reconciled-refused"
 PARTITION = "kafka://clicks/0"
 CORRUPTED = (
     f"{DATA}.customers",
@@ -37,7 +38,8 @@ CORRUPTED = (
 ONE = f"_position = (SELECT MIN(_position) FROM {DATA}.customers)"
 FIRST = f"(SELECT {{column}} FROM {DATA}.customers WHERE customer_id = (SELECT MIN(customer_id) FROM {DATA}.customers))"
 ONE_CLICK = f"_position = (SELECT MIN(_position) FROM {DATA}.{CLICKS})"
-ONE_LETTER = f"dead_letter_id = (SELECT MIN(dead_letter_id) FROM {BOOKS}.dead_letters)"
+LETTER = f"dead_letter_id = (SELECT MIN(dead_letter_id) FROM {BOOKS}.dead_letters WHERE run_id = '{{run}}')"
+ONE_LETTER = LETTER.format(run=FIRST_RUN)
 MIDDLE = "kind = 'offsets' AND first_offset = 4"
 LOADED = "kind = 'loaded' AND `table` = 'customers'"
 COPY = "INSERT INTO {table} SELECT * FROM {table} WHERE {which}"
@@ -78,6 +80,10 @@ CORRUPTIONS: Mapping[str, tuple[str, set[str]]] = {
         {"file_differs"},
     ),
     "a dead letter is missing": (f"DELETE FROM {BOOKS}.dead_letters WHERE {ONE_LETTER}", {"dead_letters_missing"}),
+    "a dead letter of a refused run is missing": (
+        f"DELETE FROM {BOOKS}.dead_letters WHERE {LETTER.format(run=REFUSED_RUN)}",
+        {"dead_letters_missing"},
+    ),
     "a dead letter is doubled": (
         COPY.format(table=f"{BOOKS}.dead_letters", which=ONE_LETTER),
         {"dead_letters_unknown"},
@@ -131,7 +137,7 @@ def warehouse(local_cloud: tuple[Path, Endpoints], tmp_path_factory: pytest.Temp
     cloud.launch(*batch, f"--input={folder}")
     for seed, transactions, more, code in (
         (7, 60, ("--keep_duplicates",), 0),
-        (8, 200, ("--max_dead_letter_ratio=0.1",), 4),
+        (8, 200, ("--max_dead_letter_ratio=0.1", f"--run_id={REFUSED_RUN}"), 4),
     ):
         other = tmp_path_factory.mktemp("other")
         cloud.launch("generate", f"--output={other}", *counts, f"--transactions={transactions}", f"--seed={seed}")
@@ -185,6 +191,18 @@ def test_nothing_is_found_in_a_clean_warehouse(
     assert f"files counted again: {warehouse.query(sql)[0]['n']}\n" in said
     assert "gone" not in said
     assert found(capsys, local_cloud[0], 0, f"--run={FIRST_RUN}") == []
+
+
+def test_the_dead_letters_of_a_killed_run_are_found_while_its_lease_lasts(
+    warehouse: Warehouse, local_cloud: tuple[Path, Endpoints], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was killed after its lines holds its tables until the lease expires: it may write, and has written."""
+    leases, table = Leases(warehouse, BOOKS), f"{DATA}.customers"
+    leases.take([table], FIRST_RUN, "killed")
+    try:
+        assert found(capsys, local_cloud[0], 0, "--no_files") == []
+    finally:
+        leases.release([table], "killed")
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
