@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from contracts.bookkeeping import OPERATIONS_DATASET
 from local.service import PROJECT as LOCAL_PROJECT
 from pipelines.runs.argument_parser import PipelineArguments
 from pipelines.runs.local_dir import LOCAL_DIR_HELP, default_local_dir, named_folder
@@ -96,7 +97,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 
 def add_operations(parser: argparse.ArgumentParser) -> None:
     """Add --operations_dataset."""
-    parser.add_argument("--operations_dataset", default="pipeline_operations", help="default pipeline_operations")
+    parser.add_argument("--operations_dataset", default=OPERATIONS_DATASET, help=f"default {OPERATIONS_DATASET}")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import StandardOptions
@@ -18,6 +19,7 @@ from console.metrics_server import served
 from console.report import print_lines, print_summary
 from console.terminal import Terminal
 from console.waits import log_waits
+from contracts.bookkeeping import OPERATIONS_DATASET
 from contracts.errors import UsageError
 from pipelines.batch.dry_run import dry_run_lines
 from pipelines.batch.preflight import NoInput
@@ -92,8 +94,16 @@ def _how_to_read_dead_letters(settings: BatchSettings, run_id: str, directory: P
     place = f"--project {settings.project} --location {settings.location}"
     if settings.project == LOCAL_PROJECT:
         place = local_options(directory)
-    sql = f"SELECT error_message, raw FROM {settings.operations_dataset}.dead_letters WHERE run_id = '{run_id}'"
-    return ["", "why records were refused:", f"  launcher.py query {place} \\", f'      "{sql}"']
+    given = {"--operations_dataset": settings.operations_dataset, "--contracts": settings.contracts}
+    options = [
+        f"{name} {shlex.quote(str(value))}" for name, value in given.items() if value not in (None, OPERATIONS_DATASET)
+    ]
+    return [
+        "",
+        "why records were refused:",
+        f"  launcher.py dead-letters list --run {run_id} \\",
+        f"      {' '.join([*options, place])}",
+    ]
 
 
 def _run(settings: BatchSettings, line: CommandLine, terminal: Terminal, state: RunState) -> BatchSummary:

@@ -17,8 +17,10 @@ from console.printable import printable
 from console.report import print_lines, print_rows
 from console.terminal import Terminal
 from contracts.errors import UsageError
+from contracts.masking import Masking
 from contracts.odcs.tables import load
 from contracts.refusal import Refusal
+from contracts.table import Table
 from operations.contracts.sample import Topic
 from operations.contracts.trial import Trial
 from pipelines.runs.contracts import load_contracts
@@ -29,7 +31,7 @@ SAMPLE = 10_000
 """Records that a draft is made from."""
 TRIED = 1_000
 SHOWN = 5
-SHOWN_BYTES = 300
+SHOWN_CHARACTERS = 300
 
 
 def add_infer(command: argparse.ArgumentParser) -> None:
@@ -119,14 +121,14 @@ def run_try(arguments: argparse.Namespace, terminal: Terminal) -> int:
         else:
             blocks = blocks_of_files(storage, input_files(storage, arguments.paths, table.name), table)
         trial = try_records(blocks, table, arguments.limit, streamed=topic is not None)
-    _print_trial(trial, table.name, arguments.limit, terminal)
+    _print_trial(trial, table, arguments.limit, terminal)
     return 0
 
 
-def _print_trial(trial: Trial, table: str, limit: int, terminal: Terminal) -> None:
-    out = terminal.output
+def _print_trial(trial: Trial, table: Table, limit: int, terminal: Terminal) -> None:
+    out, masking = terminal.output, Masking(table)
     more = f", the first ones; --limit N reads more than {limit:,}" if trial.read == limit else ""
-    print_lines(out, [f"{table}: {trial.read:,} records read{more}; nothing is loaded"])
+    print_lines(out, [f"{table.name}: {trial.read:,} records read{more}; nothing is loaded"])
     doors = [("table", len(trial.rows)), ("duplicate", trial.duplicates)]
     rows = [[door, "", f"{count:,}"] for door, count in doors]
     rows += [["dead letter", code, f"{count:,}"] for code, count in trial.codes.items()] or [["dead letter", "", "0"]]
@@ -142,17 +144,21 @@ def _print_trial(trial: Trial, table: str, limit: int, terminal: Terminal) -> No
     if trial.refused:
         print_lines(out, ["", f"the first {min(SHOWN, len(trial.refused))} dead letters:"])
         for source, refusal in trial.refused[:SHOWN]:
-            print_lines(out, _refusal_lines(source, refusal))
+            print_lines(out, _refusal_lines(source, refusal, masking))
     if len(trial.rows):
         print_lines(out, [""])
-        print_rows(out, f"the first {min(SHOWN, len(trial.rows))} rows:", trial.rows.head(SHOWN).to_dicts())
+        print_rows(
+            out,
+            f"the first {min(SHOWN, len(trial.rows))} rows:",
+            list(map(masking.row, trial.rows.head(SHOWN).to_dicts())),
+        )
 
 
-def _refusal_lines(source: str, refusal: Refusal) -> list[str]:
-    raw = refusal.raw[:SHOWN_BYTES].decode(errors="backslashreplace")
-    cut = " …" if len(refusal.raw) > SHOWN_BYTES else ""
+def _refusal_lines(source: str, refusal: Refusal, masking: Masking) -> list[str]:
+    raw = masking.raw(refusal.raw, refusal.attributes, truncated=refusal.truncated)
+    cut = " …" if len(raw) > SHOWN_CHARACTERS else ""
     return [
-        f"  {refusal.code.value}: {refusal.message}",
+        f"  {refusal.code.value}: {masking.message(refusal.code.value, refusal.field, refusal.message)}",
         f"    {source} @ {refusal.position:,}",
-        f"    {printable(raw)}{cut}",
+        f"    {printable(raw[:SHOWN_CHARACTERS])}{cut}",
     ]

@@ -18,7 +18,9 @@ from console.printable import printable_json
 from console.report import plain_times, print_lines, print_rows
 from console.terminal import Terminal
 from contracts.errors import UsageError
+from contracts.masking import Masking
 from contracts.refusal import ErrorCode
+from contracts.table import Table
 from operations.dead_letters import Letters
 from pipelines.replay.where import condition
 from pipelines.runs.contracts import load_contracts
@@ -66,6 +68,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         else:
             counts = letters.by_code()
             rows = letters.newest(arguments.limit)
+    rows = [_as_stored(row) if arguments.unmasked else _masked(row, contracts) for row in rows]
     if arguments.format == "json":
         print(printable_json(rows, _plain))
         return 0
@@ -98,11 +101,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--days", type=at_least_one, default=DAYS, help=f"those refused in the last DAYS days (default {DAYS})")
     add("--where", help="condition on columns of dead_letters_current")
     add("--limit", type=at_least_one, default=SHOWN, help=f"maximum number (default {SHOWN})")
+    add("--unmasked", action="store_true", help="show the values of classified columns, too")
     add_tables(command)
     add_operations(command)
     add_format(command)
     add_place(command)
     return command
+
+
+def _masked(row: Mapping[str, Any], contracts: Mapping[str, Table]) -> dict[str, Any]:
+    return Masking(contracts.get(row["table"])).letter(row)
+
+
+def _as_stored(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "raw": row["raw"].decode(errors="backslashreplace")} if "raw" in row else dict(row)
 
 
 def _shortened(row: Mapping[str, object]) -> dict[str, object]:

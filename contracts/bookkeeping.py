@@ -18,6 +18,7 @@ __all__ = [
     "HEARTBEATS",
     "LEASES",
     "LEDGER",
+    "OPERATIONS_DATASET",
     "REPLAYED",
     "TABLES",
     "WRITE_STREAMS",
@@ -26,6 +27,10 @@ __all__ = [
     "FieldType",
     "documentation",
 ]
+
+
+OPERATIONS_DATASET = "pipeline_operations"
+"""Where the tables are by default."""
 
 
 class FieldType(enum.Enum):

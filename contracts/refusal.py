@@ -7,10 +7,21 @@ import enum
 from dataclasses import dataclass
 from hashlib import blake2b
 
-__all__ = ["MAX_STORED_BYTES", "ErrorCode", "NotClean", "Refusal", "Stage", "dead_letter_id", "storable"]
+__all__ = [
+    "MAX_STORED_BYTES",
+    "WITHOUT_RECORD",
+    "ErrorCode",
+    "NotClean",
+    "Refusal",
+    "Stage",
+    "dead_letter_id",
+    "storable",
+]
 
 MAX_STORED_BYTES = 8_000_000
 """Bytes of a refused record that are kept; the position tells where to find the rest."""
+WITHOUT_RECORD = " (without its record"
+"""In a message: behind it, why BigQuery did not store the record with its dead letter."""
 MAX_TEXT = 1_000
 """Characters of a refusal's message, and of its field: both may quote what came, a name of megabytes for example."""
 

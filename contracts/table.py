@@ -143,6 +143,8 @@ class Column:
     file_name: bool = False
     """The value is the name of the file."""
     description: str = ""
+    classification: str = ""
+    """How far its values may be known, in the contract's word; classification.py says what is masked."""
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Letters:
         )
 
     def one(self, prefix: str) -> dict[str, Any]:
-        """Return all of the one whose id begins with `prefix`. Raises UsageError if there is none, or several."""
+        """Return the whole row of the one whose id begins with `prefix`. Raises UsageError if there is not one."""
         rows = self._rows(
             f"SELECT * FROM ({self._current()}) WHERE STARTS_WITH(dead_letter_id, @prefix) AND {self._condition}"
             " ORDER BY dead_letter_id LIMIT 2",
@@ -68,9 +68,7 @@ class Letters:
                 f"{what} since {self.since:%Y-%m-%d} with an id that begins with {prefix[:40]};"
                 " launcher.py dead-letters list shows ids, --days N looks further back"
             )
-        (row,) = rows
-        row["raw"] = row["raw"].decode(errors="backslashreplace")
-        return row
+        return rows[0]
 
     def give_up(self) -> int:
         """Mark those that are open as given up, and return how many. `replay` leaves them out from then on."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from contracts.bisect import bisect
 from contracts.bookkeeping import DEAD_LETTERS
-from contracts.refusal import MAX_STORED_BYTES, Refusal, dead_letter_id, storable
+from contracts.refusal import MAX_STORED_BYTES, WITHOUT_RECORD, Refusal, dead_letter_id, storable
 from contracts.table import Table
 from transforms.run import PIPELINE_VERSION, Run
 
@@ -57,7 +57,7 @@ def dead_letters(
     """
     tables, failures = bisect(refusals, lambda part: _rows(table, source, part, run, now, origin))
     for refusal, error in failures:
-        message = f"{refusal.message} (without its record, which no dead letter holds: {error})"
+        message = f"{refusal.message}{WITHOUT_RECORD}, which no dead letter holds: {error})"
         bare = Refusal(refusal.position, b"", refusal.code, message, size=max(1, len(refusal.raw)))
         tables.append(_rows(table, source, [bare], run, now, origin))
     return pa.concat_tables(tables)
@@ -103,7 +103,7 @@ def minimal(rows: pa.Table, reason: str) -> pa.Table:
             "raw": b"",
             "truncated": True,
             "field": None,
-            "error_message": storable(f"{row['error_message']} (without its record: {reason})"),
+            "error_message": storable(f"{row['error_message']}{WITHOUT_RECORD}: {reason})"),
             "attributes": json.dumps({"size": json.loads(row["attributes"]).get("size", len(row["raw"]))}),
         }
         for row in rows.to_pylist()

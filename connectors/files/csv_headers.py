@@ -12,6 +12,7 @@ import numpy as np
 
 from connectors.files.names import InputFile
 from connectors.files.unreadable import Unreadable
+from contracts.classification import MASK, has_masked
 from contracts.decoding.csv_records import CsvRecords
 from contracts.decoding.csv_rows import MAX_HEADER_BYTES, MAX_HEADER_COLUMNS, CsvHeader, implied_header, parse_header
 from contracts.decoding.decoder import Block, Format
@@ -70,6 +71,8 @@ def file_columns(file: InputFile, block: Block, table: Table) -> FileColumns | N
     else:
         return _json_columns(file, block, table)
     names = tuple(_paths(fields if block.fields is None else block.fields))
+    if block.header and has_masked(table) and not any(column.path[0] in fields for column in table.read_columns):
+        names = (MASK,)  # names that the contract does not know at all may be the values of a file without a header
     from_path = path_texts(file.uri, table.read_columns)
     columns = [column for index, column in enumerate(table.read_columns) if index not in from_path]
     return FileColumns(table.name, file.uri, names[:SHOWN_NAMES], tuple(_missing(columns, fields)))

@@ -16,6 +16,7 @@ from connectors.bookkeeping.heartbeat import Heartbeat
 from connectors.bookkeeping.ledger import QUALITY
 from connectors.sinks.destination import Destination
 from contracts.bisect import bisect
+from contracts.classification import MASK, has_masked
 from contracts.quality import Metric, Rule, Severity
 from contracts.quality_sql import TOTAL, library_query, orphans_query, sql_query, value_name
 from contracts.schemas import any_partition, quote
@@ -152,7 +153,8 @@ def _queried(to: Destination, table: Table, rule: Rule, sql: str) -> QualityResu
     (value,) = rows[0].values()
     number = _number(value)
     if number is None:
-        return _failed(table, rule, f"its query returns {value!r}, which is no number")
+        shown = MASK if has_masked(table) else repr(value)
+        return _failed(table, rule, f"its query returns {shown}, which is no number")
     return _judged(table, rule, number)
 
 

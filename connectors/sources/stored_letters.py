@@ -14,11 +14,11 @@ import numpy as np
 from connectors.files.csv_headers import csv_header
 from connectors.files.names import InputFile
 from connectors.sources.files import FileRange, blocks_of
-from contracts.decoding.csv_rows import CsvHeader, parse_header
 from contracts.decoding.decoder import Block, Decoder, Format
+from contracts.decoding.letter_attributes import stored_attributes, stored_dialect, stored_header
 from contracts.decoding.records import too_large
 from contracts.refusal import ErrorCode, Refusal
-from contracts.table import CsvDialect, Table
+from contracts.table import Table
 
 __all__ = ["StoredLetter", "blocks_again", "decode_again"]
 
@@ -50,7 +50,7 @@ class StoredLetter:
             bool(row["truncated"]),
             str(row.get("error_code", "")),
             str(row.get("error_message", "")),
-            _attributes(row),
+            stored_attributes(row["attributes"]),
         )
 
 
@@ -67,7 +67,7 @@ def decode_again(row: Mapping[str, object], table: Table, max_record_bytes: int,
     if attributes.get("format") == "file":
         return _file(letter.raw, attributes, table, max_record_bytes)
     if attributes.get("header_record"):
-        return csv_header(letter.raw, letter.position, replace(table, csv=_dialect(attributes)))[1]
+        return csv_header(letter.raw, letter.position, replace(table, csv=stored_dialect(attributes)))[1]
     decoder = Decoder(table, lambda: today)
     refusals = [
         refusal
@@ -94,7 +94,7 @@ def blocks_again(letters: Iterable[StoredLetter], table: Table, max_record_bytes
     for (source, format, _), same in groups.items():
         same.sort(key=lambda letter: letter.position)
         positions = np.array([letter.position for letter in same], dtype=np.int64)
-        header_read = _header(same[0].attributes, table) if format == Format.CSV.value else None
+        header_read = stored_header(same[0].attributes, table.read_columns) if format == Format.CSV.value else None
         yield Block(source, Format(format), [letter.raw for letter in same], positions, header_read)
 
 
@@ -115,33 +115,6 @@ def _value(row: Mapping[str, object], name: str, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise ValueError(f"{name} is {type(value).__name__}, not {kind.__name__}")
     return value
-
-
-def _attributes(letter: Mapping[str, object]) -> Mapping[str, object]:
-    stored = letter["attributes"]
-    value = json.loads(stored) if isinstance(stored, str) else stored
-    return value if isinstance(value, Mapping) else {}
-
-
-def _header(attributes: Mapping[str, object], table: Table) -> CsvHeader:
-    """The header as it was read; one that was none has no names."""
-    dialect, text = _dialect(attributes), attributes.get("header")
-    if not isinstance(text, str):
-        return CsvHeader(b"", (), dialect)
-    return parse_header(text.encode(dialect.encoding), dialect, table.read_columns)
-
-
-def _dialect(attributes: Mapping[str, object]) -> CsvDialect:
-    nulls = _value({"nulls": [], **attributes}, "nulls", list)
-    return CsvDialect(
-        str(attributes["delimiter"]),
-        str(attributes["quote"]),
-        str(attributes["encoding"]),
-        tuple(map(str, nulls)),
-        trim=bool(attributes.get("trim")),
-        escape=str(attributes.get("escape", "")),
-        ragged=bool(attributes.get("ragged")),
-    )
 
 
 def _file(raw: bytes, attributes: Mapping[str, object], table: Table, max_record_bytes: int) -> Refusal | None:

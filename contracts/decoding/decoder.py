@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from contracts.bisect import DATA_ERRORS, bisect
+from contracts.classification import has_masked
 from contracts.decoding.columns import all_hold, polars_type, read_column, rule_conditions, series_of
 from contracts.decoding.csv_rows import CsvHeader, parse_rows
 from contracts.decoding.derived_columns import DerivedColumns, first_line
@@ -117,6 +118,7 @@ class Decoder:
         self.table = table
         self._today = today
         self._keep_raw = keep_raw
+        self._has_masked = has_masked(table)
         self._validator = RecordValidator(table)
         self._json = JsonColumns(table) if JsonColumns.can_read(table) else None
         self._has_path_columns = any(column.file_name or column.path_part for column in table.read_columns)
@@ -132,9 +134,32 @@ class Decoder:
         parts, failures = bisect(range(len(block.records)), lambda part: self._decode(block.part(part), today))
         refusals = [*block.refusals, *chain.from_iterable(part.refusals for part in parts)]
         if failures:
-            refusals += _unprocessable(block, failures)
+            refusals += self._unprocessable(block, failures)
         rows = [part.rows for part in parts] or [self._decode(block.part(range(0)), today).rows]
         return Decoded(rows[0] if len(rows) == 1 else pl.concat(rows), refusals)
+
+    def _unprocessable(self, block: Block, failures: Sequence[tuple[int, BaseException]]) -> list[Refusal]:
+        """Return the refusals of the records, by index, that made a step raise. Each is a defect, and is logged.
+
+        The message of the error may quote a record: of a table with masked columns the log has its type alone.
+        """
+        refusals: list[Refusal] = []
+        positions: dict[str, list[int]] = {}
+        for index, error in failures:
+            position, raw = int(block.positions[index]), block.records[index]
+            message = storable(f"{type(error).__name__}: {first_line(error)}")
+            attributes: dict[str, object] = {"format": block.format.value}
+            with contextlib.suppress(*DATA_ERRORS):  # the attributes themselves may be what raises
+                attributes = _attributes(block, index)
+            refusals.append(
+                Refusal(position, raw[:MAX_STORED_BYTES], ErrorCode.UNPROCESSABLE, message, None, len(raw), attributes)
+            )
+            positions.setdefault(type(error).__name__ if self._has_masked else message, []).append(position)
+        for message, refused_at in positions.items():
+            others = f" and {len(refused_at) - 1} more" if len(refused_at) > 1 else ""
+            # %a escapes control characters, which an exception may quote from a record
+            LOG.warning("%s, position %d%s: refused as unprocessable: %a", block.source, refused_at[0], others, message)
+        return refusals
 
     def _decode(self, block: Block, today: date) -> Decoded:
         columns, unreadable = self._read_columns(block)
@@ -251,24 +276,3 @@ def _attributes(block: Block, index: int | None = None) -> dict[str, object]:
     """Return what a dead letter stores besides the record: all that decoding it again and resending it needs."""
     from_kafka = {} if block.envelope is None or index is None else envelope_attributes(block.envelope.row(index))
     return {"format": block.format.value, **(block.header.attributes if block.header else {}), **from_kafka}
-
-
-def _unprocessable(block: Block, failures: Sequence[tuple[int, BaseException]]) -> list[Refusal]:
-    """Return the refusals of the records, by index, that made a step raise. The errors are logged: each is a defect."""
-    refusals: list[Refusal] = []
-    positions: dict[str, list[int]] = {}
-    for index, error in failures:
-        position, raw = int(block.positions[index]), block.records[index]
-        message = storable(f"{type(error).__name__}: {first_line(error)}")
-        attributes: dict[str, object] = {"format": block.format.value}
-        with contextlib.suppress(*DATA_ERRORS):  # the attributes themselves may be what raises
-            attributes = _attributes(block, index)
-        refusals.append(
-            Refusal(position, raw[:MAX_STORED_BYTES], ErrorCode.UNPROCESSABLE, message, None, len(raw), attributes)
-        )
-        positions.setdefault(message, []).append(position)
-    for message, refused_at in positions.items():
-        others = f" and {len(refused_at) - 1} more" if len(refused_at) > 1 else ""
-        # %a escapes control characters, which an exception may quote from a record
-        LOG.warning("%s, position %d%s: refused as unprocessable: %a", block.source, refused_at[0], others, message)
-    return refusals

@@ -91,7 +91,8 @@ def column_of(place: Place, raw: Mapping[str, Any], depth: int = 1) -> Column:
     with problems.collecting():
         custom_properties(replace(place, notes=[]), raw, ("source", *FORMS, *(PATH_FORMS if depth == 1 else ())))
     problems.check()
-    column = replace(column, description=description, required=bool(raw.get("required")))
+    classification = " ".join(str(raw.get("classification") or "").split())
+    column = replace(column, description=description, required=bool(raw.get("required")), classification=classification)
     logic = raw.get("transformLogic")
     if logic is not None and raw.get("transformSourceObjects"):
         place.note(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contracts.odcs.tables import shipped
 from contracts.table import Column, Identity, Table
 
-__all__ = ["COLUMN_HEAD", "column_cells", "facts", "markdown", "tables"]
+__all__ = ["COLUMN_HEAD", "column_cells", "facts", "limits", "markdown", "tables"]
 
 COLUMN_HEAD = ("column", "type", "required", "rules", "description")
 
@@ -84,7 +84,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def _rules(column: Column) -> Iterator[str]:
     yield from _origin(column)
-    yield from _limits(column)
+    yield from limits(column)
 
 
 def _origin(column: Column) -> Iterator[str]:
@@ -104,7 +104,8 @@ def _origin(column: Column) -> Iterator[str]:
         yield f"with the decimal separator `{column.number_format.decimal}`{group}"
 
 
-def _limits(column: Column) -> Iterator[str]:
+def limits(column: Column) -> Iterator[str]:
+    """Yield the rules of a column's values, in words and Markdown."""
     if column.enum:
         yield f"one of {_names(column.enum)}"
     if column.email:

@@ -11,6 +11,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import check_letters
 from connectors.sources.stored_letters import StoredLetter, blocks_again
 from contracts.decoding.decoder import Decoder
+from contracts.masking import Masking
 from contracts.refusal import Refusal
 from contracts.table import Table
 from pipelines.replay.run import ReplaySettings, tables_to_replay
@@ -20,7 +21,7 @@ __all__ = ["dry_run_lines"]
 
 MOST = 1_000
 """How many dead letters a dry run decodes, unless --limit says less."""
-SAMPLES, SAMPLE_BYTES = 3, 200
+SAMPLES, SAMPLE_CHARACTERS = 3, 200
 
 
 def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log: Callable[[str], None]) -> list[str]:
@@ -55,7 +56,9 @@ def _about(table: Table, letters: list[StoredLetter], max_record_bytes: int) -> 
     lines = [f"{table.name}: {len(letters) - len(refused):,} of {len(letters):,} pass"]
     codes = Counter(refusal.code.value for _, refusal in refused)
     lines += [f"  {code}: {count:,} are refused again" for code, count in codes.most_common()]
+    masking = Masking(table)
     for source, refusal in refused[:SAMPLES]:
-        raw = refusal.raw[:SAMPLE_BYTES].decode(errors="replace")
-        lines += [f"  {source} at {refusal.position}: {refusal.message}", f"    {raw}"]
+        message = masking.message(refusal.code.value, refusal.field, refusal.message)
+        raw = masking.raw(refusal.raw, refusal.attributes, truncated=refusal.truncated)
+        lines += [f"  {source} at {refusal.position}: {message}", f"    {raw[:SAMPLE_CHARACTERS]}"]
     return lines

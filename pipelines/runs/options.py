@@ -8,6 +8,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from connectors.sources.files import MAX_EXPANSION
+from contracts.bookkeeping import OPERATIONS_DATASET
 from pipelines.runs.local_dir import LOCAL_DIR_HELP, default_local_dir, named_folder
 
 __all__ = ["DEFAULT_GROUP", "DEFAULT_TOPIC", "LOCAL_BUCKET", "OperationsOptions", "StreamOptions"]
@@ -46,7 +47,7 @@ class OperationsOptions(PipelineOptions):
         add("--dataset", help="dataset of the tables; default: the dataset that each contract names")
         add(
             "--operations_dataset",
-            default="pipeline_operations",
+            default=OPERATIONS_DATASET,
             help="dataset of the ledger, the dead letters and the leases (default pipeline_operations)",
         )
         add("--processed", help="folder for Parquet files, gs:// unless --local")

@@ -157,8 +157,9 @@ def test_informational_sections_change_nothing() -> None:
                 required=True,
                 max_length=18,
                 description="Refers to the payment (classification: restricted)",
+                classification="restricted",
             ),
-            Column("day", Kind.DATE, description="(classification: public)"),
+            Column("day", Kind.DATE, description="(classification: public)", classification="public"),
             Column("country", STRING, max_length=2),
         ),
         primary_key=("reference",),
@@ -193,7 +194,13 @@ def test_every_supported_type_and_option() -> None:
             Kind.RECORD,
             fields=(
                 Column("num_children", INTEGER, required=True),
-                Column("date_of_birth", Kind.DATE, source=("Date Of Birth",), description="(classification: personal)"),
+                Column(
+                    "date_of_birth",
+                    Kind.DATE,
+                    source=("Date Of Birth",),
+                    description="(classification: personal)",
+                    classification="personal",
+                ),
             ),
         ),
         Column(

@@ -16,7 +16,7 @@ PAGE = "how-to/write-a-contract.md"
 def test_the_page_is_what_its_commands_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first, further = blocks(PAGE, "csv")
-    draft, tests = blocks(PAGE, "yaml")
+    draft, tests, _ = blocks(PAGE, "yaml")
     (output,) = blocks(PAGE, "text")
     Path("MY_FOLDER").mkdir()
     Path("MY_CONTRACTS/tests").mkdir(parents=True)
