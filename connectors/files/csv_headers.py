@@ -136,9 +136,13 @@ def csv_header(raw: bytes, position: int, table: Table) -> tuple[CsvHeader, Refu
         return header, Refusal(position, raw, reason.code, reason.message, attributes=attributes)
 
 
-def with_dialect(table: Table, format: str) -> Table:
-    """Return the table with the CSV dialect of files of this format: the delimiter of .tsv files is a tab."""
-    return dataclasses.replace(table, csv=dataclasses.replace(table.csv, delimiter="\t")) if format == "tsv" else table
+def with_dialect(table: Table, format: str, delimiter: str = "") -> Table:
+    """Return the table with the CSV dialect of files of this format: the delimiter of .tsv files is a tab.
+
+    `delimiter` is the one that the file itself names, if it does.
+    """
+    delimiter = delimiter or ("\t" if format == "tsv" else "")
+    return dataclasses.replace(table, csv=dataclasses.replace(table.csv, delimiter=delimiter)) if delimiter else table
 
 
 def _unnamed(raw: bytes, table: Table) -> CsvHeader:

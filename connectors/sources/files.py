@@ -20,6 +20,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from connectors.files.compression import MAGIC_BYTES, Damaged, decompress, detected
 from connectors.files.csv_headers import csv_blocks, with_dialect
+from connectors.files.json_files import BOM, head_and_rest, json_splitter, wide_encoding
 from connectors.files.line_ends import text_lines
 from connectors.files.names import InputFile
 from connectors.files.storage import FileChanged, ReadFailed, Storage
@@ -27,7 +28,8 @@ from connectors.files.table_rows import TABLE_FORMATS, UnreadableRows, table_row
 from connectors.files.unreadable import Unreadable, damaged, only
 from contracts.decoding.csv_records import CsvRecords
 from contracts.decoding.decoder import Block, Format
-from contracts.decoding.json_array import JsonArray
+from contracts.decoding.json_array import JsonDocuments
+from contracts.decoding.json_forms import HEAD_BYTES
 from contracts.decoding.json_path import JsonPath
 from contracts.decoding.json_records import JsonLines
 from contracts.decoding.records import Splitter, splits
@@ -46,8 +48,6 @@ EXPANSION_FROM = 100_000_000
 NOT_ABOUT_DATA = (FileChanged, ReadFailed, GoogleAPIError, GoogleAuthError)
 """Errors that the content of a file does not cause."""
 logger = logging.getLogger(__name__)
-BOM = b"\xef\xbb\xbf"
-UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def ranges(
         yield FileRange(file)
         return
     with storage.open(file.uri, file.generation, file.size) as stream:
-        head = stream.read(1024)
-    if head[:2] in UTF16_BOMS or detected(head) or _is_array(file, head):
+        head = stream.read(HEAD_BYTES)
+    if detected(head) or not _has_lines(file, head, table):
         yield FileRange(file)
         return
     for start in range(0, file.size, range_bytes):
@@ -152,34 +152,35 @@ def _read(stream: BinaryIO, part: FileRange, table: Table | None, limit: int, ma
         yield from _blocks(file, _range(stream, part), lines, Format.JSON)
 
 
-def _is_array(file: InputFile, head: bytes) -> bool:
-    return file.format == "json" and head.removeprefix(BOM).lstrip().startswith(b"[")
+def _has_lines(file: InputFile, head: bytes, table: Table | None) -> bool:
+    """Whether a file of JSON that begins with these bytes has a record on each line, so that ranges of it are read."""
+    try:
+        splitter = json_splitter(file, head.removeprefix(BOM), 0, 0, table, whole=False)
+    except Unreadable:
+        return False
+    return type(splitter) is JsonLines and not wide_encoding(head)
 
 
 def _all(file: InputFile, stream: BinaryIO, table: Table | None, limit: int, max_bytes: int | None) -> Iterator[Block]:
     """Yield the blocks of a whole file, plain or compressed."""
-    pieces = _pieces(stream, file.compression, max_bytes)
     try:
-        head = next(pieces, b"")
-        while len(head) < len(BOM) and (more := next(pieces, b"")):
-            head += more
-        if head[:2] in UTF16_BOMS:
-            yield only(file, damaged(file, stream, 0, "it is UTF-16, not UTF-8"))
-            return
+        head, whole, pieces = head_and_rest(_pieces(stream, file.compression, max_bytes))
+        if wide := wide_encoding(head):
+            raise Unreadable(0, f"it is {wide}, not UTF-8; convert it with iconv -f {wide} -t UTF-8")
         start = len(BOM) if head.startswith(BOM) else 0
-        pieces = chain([head[start:]], pieces)
+        head = head[start:]
+        pieces = chain([head], pieces)
         if file.format in ("csv", "tsv"):
             assert table is not None
-            table = with_dialect(table, file.format)
-            start, pieces = text_lines(pieces, start, table.csv.skip_lines)
-            yield from csv_blocks(file, pieces, CsvRecords(start, limit, table.csv), table)
+            lines = text_lines(pieces, start, table.csv.skip_lines)
+            table = with_dialect(table, file.format, lines.delimiter)
+            yield from csv_blocks(file, lines.pieces, CsvRecords(lines.start, limit, table.csv), table)
+        elif table and table.records_path:
+            yield from _inside_documents(file, pieces, JsonPath(start, limit, table.records_path))
         else:
-            if table and table.records_path:
-                yield from _inside_documents(file, pieces, JsonPath(start, limit, table.records_path))
-                return
-            array = JsonArray(start, limit) if _is_array(file, head) else None
-            yield from _blocks(file, pieces, array or JsonLines(start, limit), Format.JSON)
-            if array and (end := array.unclosed) is not None:
+            splitter = json_splitter(file, head, start, limit, table, whole=whole)
+            yield from _blocks(file, pieces, splitter, Format.JSON)
+            if isinstance(splitter, JsonDocuments) and (end := splitter.unclosed) is not None:
                 raise Unreadable(end, "its JSON array is not closed, it is cut off", ErrorCode.MALFORMED_JSON)
     except Unreadable as cut:
         yield only(file, damaged(file, stream, cut.read, cut.why, cut.code))

@@ -1,4 +1,4 @@
-"""Cut one JSON array into records: its elements."""
+"""Cut JSON documents into records: the elements of an array, and objects that follow one another."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import re
 from contracts.decoding.json_records import OverlongRecord
 from contracts.decoding.records import Split
 
-__all__ = ["JsonArray"]
+__all__ = ["JsonArray", "JsonDocuments"]
 
-QUOTE, COMMA, OPENING = ord('"'), ord(","), b"[{"
+QUOTE, COMMA, OPENING, ARRAY = ord('"'), ord(","), b"[{", ord("[")
+SEPARATOR = 0x1E
+"""Begins each document of a JSON text sequence (RFC 7464). No JSON contains it."""
+SEPARATORS = COMMA, SEPARATOR
+BLANKS, BEFORE_OPENING = b" \t\r\n", b"[,:"
+"""White space, and the only bytes that JSON has before an opening bracket inside an array or object."""
 _STRING = rb'"(?:[^"\\\n]++|\\[^\n])*+"|"'
 """A string, or a single quote if the string is not closed on its line."""
 _BRACKETS = rb"[\[{]+|[\]}]+"
-_TOKEN = re.compile(_STRING + b"|,+|" + _BRACKETS)
-_DEEP_TOKEN = re.compile(_STRING + b"|" + _BRACKETS)
-"""Inside an element commas do not separate records."""
-_UNQUOTED, _UNQUOTED_DEEP = re.compile(b",+|" + _BRACKETS), re.compile(_BRACKETS)
+_SHALLOW = re.compile(_STRING + b"|,+|" + _BRACKETS), re.compile(b",+|" + _BRACKETS)
+"""Tokens between records, and those of a text whose quotes are stray ones."""
+_DEEP = re.compile(_STRING + b"|" + _BRACKETS), re.compile(_BRACKETS)
+"""Tokens inside a record, where commas do not separate records."""
 _IN_STRING = re.compile(rb'(?:[^"\\\n]++|\\[^\n])*+')
 
 
@@ -28,6 +33,10 @@ class JsonArray:
     offset of the first byte in the file, `limit` the maximum size of an element; both in bytes. Every byte is read at
     most twice, and the memory is bounded by twice the limit and one piece.
     """
+
+    _several = False
+    """Whether other documents may follow the array."""
+    _shallow, _deep = _SHALLOW, _DEEP
 
     def __init__(self, start: int, limit: int) -> None:
         self._buffer = b""
@@ -42,13 +51,17 @@ class JsonArray:
         self._element = 0
         """Start of the current element in the buffer."""
         self._depth = 0
+        self._level = 0
+        """The depth between two records: 1 in an array, else 0."""
+        self._before = b""
+        """The last byte of the current element that is no longer in the buffer, without blanks."""
         self._over = False
         self._limit = limit
         self._overlong: OverlongRecord | None = None
 
     def feed(self, data: bytes) -> Split:
         held = self._buffer
-        if self._depth == 1 and not self._overlong and (not held or held.isspace()) and data.isspace():
+        if self._depth == self._level and not self._overlong and (not held or held.isspace()) and data.isspace():
             self._offset += len(held) + len(data)
             self._buffer, self._scan, self._unquoted = b"", 0, 0
             return Split()
@@ -66,7 +79,7 @@ class JsonArray:
 
         Such a file is truncated, and no refused element shows it.
         """
-        return self._offset + len(self._buffer) if self._depth == 1 else None
+        return self._offset + len(self._buffer) if self._depth == self._level == 1 else None
 
     @property
     def rest(self) -> tuple[int, bytes] | None:
@@ -90,11 +103,11 @@ class JsonArray:
 
         Returns False at the end of the buffer.
         """
-        buffer, scan, depth = self._buffer, self._scan, self._depth
+        buffer, scan, depth, level = self._buffer, self._scan, self._depth, self._level
         unquoted = scan < self._unquoted
         end = self._unquoted if unquoted else len(buffer)
-        shallow, deep = (_UNQUOTED, _UNQUOTED_DEEP) if unquoted else (_TOKEN, _DEEP_TOKEN)
-        while match := (shallow if depth <= 1 else deep).search(buffer, scan, end):
+        shallow, deep = self._shallow[unquoted], self._deep[unquoted]
+        while match := (shallow if depth <= level else deep).search(buffer, scan, end):
             start, scan = match.span()
             first, length = buffer[start], scan - start
             if first == QUOTE:
@@ -102,24 +115,50 @@ class JsonArray:
                     self._string = start
                     break
             elif first in OPENING:
-                if depth == 0:
-                    self._element = start + 1
+                if depth == 0 or self._several:
+                    depth, level = self._opened(start, depth, level, split)
                 depth += length
-            elif first == COMMA:
-                if depth == 1:
+            elif first in SEPARATORS:
+                if depth == level or first == SEPARATOR:
                     self._emit(start, split)
                     self._element = scan
+                    depth = level = level if first == COMMA else 0
             elif length < depth:
                 depth -= length
             elif depth:
-                scan = start + depth  # the text after the array is not split into tokens
-                self._emit(scan - 1, split)
-                self._element, self._over, depth = scan, True, 0
-                break
+                scan = start + depth  # what follows the document is read as another one, or not at all
+                self._emit(scan - level, split)
+                self._element, self._over, depth, level = scan, not self._several, 0, 0
+                if self._over:
+                    break
         else:
             scan = end
-        self._scan, self._depth = scan, depth
+        self._scan, self._depth, self._level = scan, depth, level
         return scan < len(buffer) or self._string is not None
+
+    def _opened(self, start: int, depth: int, level: int, split: Split) -> tuple[int, int]:
+        """Return the depth and the level at an opening bracket, without the bracket; begin a document if it does."""
+        if depth and not self._begins_anew(start, between=depth == level):
+            return depth, level
+        if self._several:
+            self._emit(start, split)  # what is no document, or is not closed
+        level = int(self._buffer[start] == ARRAY)
+        self._element = start + level
+        return 0, level
+
+    def _begins_anew(self, start: int, between: bool) -> bool:
+        """Whether an opening bracket cannot be part of the document, so that a closing one is missing before it.
+
+        Between two elements of an array a comma may be missing instead, unless it is another array.
+        """
+        buffer = self._buffer
+        if between and buffer[start] != ARRAY:
+            return False
+        at = start
+        while at > self._element and buffer[at - 1] in BLANKS:
+            at -= 1
+        before = buffer[at - 1 : at] if at > self._element else self._before
+        return before not in BEFORE_OPENING
 
     def _end_string(self, start: int, last: bool) -> bool:
         """Skip the string that began at `start`, or only its quote if it is a stray one.
@@ -143,7 +182,7 @@ class JsonArray:
         return True
 
     def _emit(self, end: int, split: Split) -> None:
-        raw = self._buffer[self._element : end]
+        raw, self._before = self._buffer[self._element : end], b""
         if self._overlong:
             element, self._overlong = self._overlong, None
             element.grow(raw)
@@ -160,10 +199,11 @@ class JsonArray:
         if not self._over and scanned - self._element > self._limit:
             raw = self._buffer[self._element : scanned]
             begin = 0 if self._overlong else len(raw) - len(raw.lstrip())
+            self._before = raw.rstrip()[-1:] or self._before
             if self._overlong:
                 self._overlong.grow(raw)
                 self._element = scanned
-            elif len(raw.strip()) > self._limit and self._depth:
+            elif len(raw.strip()) > self._limit and (self._depth or self._several):
                 self._overlong = OverlongRecord(raw[begin:], self._offset + self._element + begin)
                 self._element = scanned
             elif begin == len(raw):
@@ -175,3 +215,15 @@ class JsonArray:
         self._unquoted = max(self._unquoted - dropped, 0)
         if self._string is not None:
             self._string -= dropped
+
+
+class JsonDocuments(JsonArray):
+    """Splitter of JSON documents, one behind the other: objects are records, and of an array its elements.
+
+    White space, commas and the separators of RFC 7464 may stand between them. A document that is not closed ends where
+    a bracket opens that cannot be part of it. Other text between two documents is a record that is no JSON.
+    """
+
+    _several = True
+    _shallow = re.compile(_SHALLOW[0].pattern + rb"|\x1e+"), re.compile(_SHALLOW[1].pattern + rb"|\x1e+")
+    _deep = re.compile(_DEEP[0].pattern + rb"|\x1e+"), re.compile(_DEEP[1].pattern + rb"|\x1e+")

@@ -1,4 +1,4 @@
-"""Cut newline-delimited JSON into records. JSON arrays are in json_array.py."""
+"""Cut newline-delimited JSON into records. Other layouts are in json_array.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from contracts.decoding.records import NEXT_LINE, Split, mostly_blank_lines, too_large
 from contracts.refusal import MAX_STORED_BYTES, Refusal
 
-__all__ = ["JsonLines", "OverlongRecord"]
+__all__ = ["CommaLines", "JsonLines", "OverlongRecord"]
 
 
 class OverlongRecord:
@@ -118,3 +118,11 @@ class JsonLines:
                     split.add(line.removesuffix(b"\r"), position, self._limit, "json")
             position += size + 1
         self._offset = position
+
+
+class CommaLines(JsonLines):
+    """Splitter of lines like those of JsonLines, with a comma behind the records, as inside of an array."""
+
+    def _lines(self, body: bytes, split: Split) -> None:
+        super()._lines(body, split)
+        split.records = [record.rstrip().removesuffix(b",") for record in split.records]

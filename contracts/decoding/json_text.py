@@ -8,7 +8,7 @@ import numpy as np
 
 from contracts.refusal import ErrorCode, NotClean
 
-__all__ = ["SHALLOW", "Number", "parse_json", "shape_problem"]
+__all__ = ["MAX_DEPTH", "SHALLOW", "Number", "parse_json", "shape_problem"]
 
 MAX_DEPTH = 200
 """Levels of nested arrays and objects in one record."""

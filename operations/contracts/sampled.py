@@ -7,14 +7,17 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from connectors.files.compression import Damaged, decompress
+from connectors.files.json_files import BOM, wide_encoding
+from connectors.files.line_ends import EXCEL_LINE
 from connectors.files.names import PART, InputFile, form_of
 from connectors.files.storage import Storage
 from contracts.decoding.csv_rows import parse_row
 from contracts.decoding.decoder import Block
+from contracts.decoding.json_forms import arrays_of_objects
 from contracts.decoding.json_text import parse_json
 from contracts.errors import UsageError
 from contracts.refusal import NotClean
@@ -26,13 +29,10 @@ __all__ = ["Sample", "add_blocks", "csv_table", "grouped", "records_path", "samp
 HEAD_BYTES = 1 << 18
 DELIMITERS = (",", ";", "\t", "|")
 MAX_DOCUMENT_BYTES = 64 << 20
-MAX_PATH = 5
-"""Names in the path of the records of a document."""
 LOOKED_AT = 200
 """Lines that the form of a CSV file is decided by."""
 LONGEST_LINE = 100_000
 """Longer lines say nothing about the form, and Python's csv refuses fields of more than 128 KB."""
-BOM = b"\xef\xbb\xbf"
 NUMBER = re.compile(r"\s*[-+]?[\d.,:/ -]+\s*")
 
 
@@ -95,6 +95,8 @@ def csv_table(storage: Storage, file: InputFile) -> tuple[Table, list[str]]:
         text = head.decode(dialect.encoding, errors="ignore")
         if not cut:
             remarks.append("check: not UTF-8; read as cp1252, others are iso8859-1, iso8859-15, cp1250")
+    if excel := EXCEL_LINE.match(head):
+        text = text[excel.end() :]
     lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
     lines = lines[:-1] if len(head) >= HEAD_BYTES and len(lines) > 1 else lines
     lines = [line for line in lines[:LOOKED_AT] if len(line) <= LONGEST_LINE]
@@ -102,12 +104,15 @@ def csv_table(storage: Storage, file: InputFile) -> tuple[Table, list[str]]:
         dialect = replace(dialect, comment="#")
         remarks.append("lines that begin with # are no records")
         lines = [line for line in lines if not line.startswith("#")]
-    delimiter = "\t" if file.format == "tsv" else _delimiter(lines)
+    named = excel[2].decode() if excel else ""
+    delimiter = named or ("\t" if file.format == "tsv" else _delimiter(lines))
     try:
         rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
     except csv.Error as error:
         raise UsageError(f"{file.uri}: cannot be read as CSV: {error}") from None
-    if file.format != "tsv" and delimiter != ",":
+    if named:
+        remarks.append(f"the first line of the file names {named!r} as what separates its fields")
+    elif file.format != "tsv" and delimiter != ",":
         dialect = replace(dialect, delimiter=delimiter)
         remarks.append(f"fields are separated by {delimiter!r}, as in {len(rows):,} lines")
     first = [name.strip() for name in rows[0]] if rows else []
@@ -138,8 +143,8 @@ def _head(storage: Storage, file: InputFile) -> bytes:
         except Damaged as error:
             if not head:
                 raise UsageError(f"{file.uri}: cannot be read: {error}") from None
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UsageError(f"{file.uri}: is UTF-16; convert it to UTF-8")
+    if wide := wide_encoding(head):
+        raise UsageError(f"{file.uri}: is {wide}, not UTF-8; convert it with iconv -f {wide} -t UTF-8")
     return head[:HEAD_BYTES].removeprefix(BOM)
 
 
@@ -196,17 +201,8 @@ def records_path(storage: Storage, file: InputFile) -> tuple[str, ...]:
             document = json.loads(b"".join(decompress(stream, file.compression, MAX_DOCUMENT_BYTES)))
         except (Damaged, ValueError, RecursionError):  # lines of JSON, for example
             return ()
-    arrays = dict(_arrays(document, ()))
-    return max(arrays, key=lambda path: arrays[path], default=())
-
-
-def _arrays(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Yield the path and the length of each array of objects that is reached by objects alone."""
-    if isinstance(value, dict) and len(path) < MAX_PATH:
-        for name, inner in value.items():
-            yield from _arrays(inner, (*path, name))
-    elif isinstance(value, list) and value and path and all(isinstance(item, dict) for item in value):
-        yield path, len(value)
+    arrays = dict(arrays_of_objects(document))
+    return max(arrays, key=lambda path: len(arrays[path]), default=())
 
 
 def add_blocks(sample: Sample, blocks: Iterable[Block], limit: int) -> None:

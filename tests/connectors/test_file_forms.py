@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from connectors.files.names import InputFile, belonging
-from connectors.files.storage import StoredFile
-from connectors.sources.files import FileRange, blocks_of
+from connectors.files.storage import Storage, StoredFile
+from connectors.sources.files import FileRange, blocks_of, ranges
 from connectors.sources.stored_letters import decode_again
 from contracts.decoding.decoder import Decoder
 from contracts.odcs.tables import load
@@ -140,3 +142,88 @@ def test_files_that_the_contract_names() -> None:
     assert len(listing.passed_over) == 3
     twice = belonging(stored[:1], "gs://b/in", {"rides": table, "others": table})
     assert twice.passed_over[0].reason == "the contracts of others and rides both have it among their files"
+
+
+RIDES = [b'{"ride_id":1,"minutes":2}', b'{"ride_id":2,"minutes":null}', b'{"ride_id":3,"minutes":4}']
+PRETTY = b"\n".join(json.dumps(json.loads(ride), indent=2).encode() for ride in RIDES)
+LAYOUTS = {
+    "pretty": PRETTY,
+    "one behind the other": b"".join(RIDES),
+    "commas at line ends": b",\r\n".join(RIDES) + b",\n",
+    "arrays on lines": b"\n".join(b"[" + ride + b"]" for ride in RIDES),
+    "arrays without line ends": b"".join(b"[" + ride + b"]" for ride in RIDES),
+    "a text sequence": b"".join(b"\x1e" + ride + b"\n" for ride in RIDES),
+    "pretty in a text sequence": b"\x1e" + PRETTY.replace(b"}\n{", b"}\n\x1e{"),
+    "one array": b"[" + b",".join(RIDES) + b"]",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("format", ["json", "ndjson.gz", "jsonl"])
+def test_layouts_of_json(layout: str, format: str) -> None:
+    data = b"\xef\xbb\xbf" + LAYOUTS[layout]
+    stored = gzip.compress(data) if format.endswith("gz") else data
+    assert read(table_of(), stored, f"gs://b/rides.{format}") == ([(1, 2), (2, None), (3, 4)], [])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_json_larger_than_a_range(layout: str, tmp_path: Path) -> None:
+    """Only records on lines are read in ranges; the first records decide."""
+    file = tmp_path / "rides.ndjson"
+    for data, count in ((LAYOUTS[layout], 1), (b"\n".join(RIDES), 3)):
+        file.write_bytes(data)
+        pinned = InputFile("rides", str(file), len(data), file.stat().st_mtime_ns)
+        assert len(list(ranges(Storage(), pinned, table_of(), 30))) == count
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_beginning_of_a_truncated_file(compressed: bool) -> None:
+    pretty = PRETTY + b"\n" + PRETTY
+    assert len(read(table_of(), pretty[:-1], "gs://b/rides.json")[0]) == 5
+    data = gzip.compress(b"\n".join(b'{"ride_id":%d,"minutes":%d}' % (n, n * n) for n in range(100)))[:-20]
+    rows, messages = read(table_of(), data, "gs://b/rides.json.gz")
+    assert len(rows) > 50
+    assert messages[-1] == "the file cannot be read: the gz data is truncated"
+
+
+WRAPPED = [
+    b'{"records":[' + b",".join(RIDES) + b"]}",
+    b'{"next":null,"records":[\n  ' + b",\n  ".join(RIDES * 5000) + b"]}",
+    b'{"count":1,"records":[' + RIDES[0] + b']}\n{"count":0,"records":[]}\n',
+]
+
+
+@pytest.mark.parametrize("data", WRAPPED, ids=["a line", "a long document", "lines"])
+def test_records_inside_a_document_that_the_contract_does_not_name(data: bytes) -> None:
+    rows, messages = read(table_of(), data, "gs://b/rides.json")
+    why = "its records are inside a document, in the array records; set recordsPath: records for the table"
+    assert (rows, messages) == ([], [f"the file cannot be read: {why}"])
+    assert read(table_of("[{property: recordsPath, value: records}]"), data, "gs://b/rides.json")[1] == []
+
+
+@pytest.mark.parametrize("mark", [b"sep=;\r\n", b'"sep=;"\n', b"\xef\xbb\xbfsep=;\n"])
+def test_the_first_line_of_excel_names_the_delimiter(mark: bytes) -> None:
+    data = mark + b"ride_id;minutes\n1;12\n2;x\n"
+    expected = [(1, 12)], ['minutes: "x" is not an integer']
+    assert read(table_of(), data) == expected
+    assert read(table_of(csv(skipLines=1)), data) == expected
+    assert read(table_of(csv(header=False)), data.replace(b"ride_id;minutes\n", b"")) == expected
+    assert read(table_of(), mark.replace(b";", b"\t") + b"ride_id\tminutes\r\n1\t12\n") == ([(1, 12)], [])
+
+
+def test_a_line_that_only_looks_like_that_of_excel() -> None:
+    assert read(table_of(), b"ride_id,minutes\nsep=;\n1,2\n") == (
+        [(1, 2)],
+        ["the record has 1 fields, the header has 2"],
+    )
+    assert read(table_of(csv(delimiter=";")), b"sep=x;ride_id\n1;2\n")[0] == [(2, None)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("form", ["csv", "json", "ndjson"])
+def test_wide_encodings_are_refused_as_a_whole(encoding: str, form: str) -> None:
+    text = "ride_id,minutes\n1,2\n2,3\n" if form == "csv" else '{"ride_id":1}\n{"ride_id":2}\n'
+    rows, (message,) = read(table_of(), text.encode(encoding), f"gs://b/rides.{form}")
+    name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
+    assert rows == []
+    assert message == (f"the file cannot be read: it is {name}, not UTF-8; convert it with iconv -f {name} -t UTF-8")

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from backports import zstd
 
+from connectors.files.json_files import json_splitter
+from connectors.files.unreadable import Unreadable
 from connectors.sources.files import FileRange, InputFile, blocks_of
 from connectors.sources.kafka import BlockMaker, KafkaRecord
 from contracts.decoding.csv_records import CsvRecords
 from contracts.decoding.decoder import Block
-from contracts.decoding.json_array import JsonArray
 from contracts.decoding.json_records import JsonLines
 from contracts.decoding.records import Splitter
 from tests.fuzz.cases import Row, clean_rows, csv_text, json_text, tables
@@ -27,7 +28,9 @@ __all__ = ["Round"]
 
 ROWS = 1_200
 LIMITS = (10_000_000, 10_000_000, 10_000_000, 300)
-SHAPES = ("lines", "lines", "array", "csv", "csv", "kafka", "kafka", "table_file", "damaged", "compressed", "huge")
+BLANKS = b"\r\n\t \x0b\x0c"
+JSON_SHAPES = ("lines", "lines", "array", "documents")
+SHAPES = (*JSON_SHAPES, "csv", "csv", "kafka", "kafka", "table_file", "damaged", "compressed", "huge")
 HUGE_BYTES = 9_000_000
 TABLE_FILES = {"parquet": parquet_file, "avro": avro_file, "orc": orc_file}
 
@@ -69,12 +72,18 @@ class Round:
 
     def _lines(self) -> None:
         self.data = mutated(self._json(b"\n"), self.chance)
-        self._file("ndjson", JsonLines(_start(self.data), self.limit), b"\r\n\t \x0b\x0c")
+        self._json_file("ndjson")
 
     def _array(self) -> None:
         joined = self._json(b",\n") if self.chance.integers(0, 2) else self._json(b" , ")
         self.data = b"[" + mutated(joined, self.chance) + b"]"
-        self._file("json", JsonArray(0, self.limit), b"\r\n\t \x0b\x0c[],}")  # a stray bracket ends the array
+        self._json_file("json")
+
+    def _documents(self) -> None:
+        joint = (b"", b" ", b",\n", b"\n\x1e", b"]\n[")[self.chance.integers(0, 5)]
+        joined = mutated(self._json(joint), self.chance)
+        self.data = b"[" + joined + b"]" if b"[" in joint else b"\x1e" + joined if b"\x1e" in joint else joined
+        self._json_file("json")
 
     def _csv(self) -> None:
         text = csv_text(self.table, self._rows()).encode(self.table.csv.encoding, "replace")
@@ -82,7 +91,7 @@ class Round:
         if not self.chance.integers(0, 8):
             head = mutated(head, self.chance)
         self.data = head + b"\n" + mutated(rest, self.chance)
-        self._file("csv", CsvRecords(_start(self.data), self.limit, self.table.csv), b"\r\n\t \x0b\x0c")
+        self._file("csv", CsvRecords(_start(self.data), self.limit, self.table.csv), BLANKS)
 
     def _compressed(self) -> None:
         plain = mutated(self._json(b"\n"), self.chance)
@@ -100,14 +109,14 @@ class Round:
         clean = self._json(b"\n")
         if shape == 0:
             self.data = clean + b"\n" + record + b"\n" + clean
-            self._file("ndjson", JsonLines(_start(self.data), self.limit), b"\r\n\t \x0b\x0c")
+            self._json_file("ndjson")
         elif shape == 1:
             self.data = record
             self._decode([block for block in self._kafka_blocks([record])])
         else:
             text = csv_text(self.table, self._rows()[:50]).encode(self.table.csv.encoding, "replace")
             self.data = text + record + b"\n" + text.split(b"\n", 1)[1]
-            self._file("csv", CsvRecords(_start(self.data), self.limit, self.table.csv), b"\r\n\t \x0b\x0c")
+            self._file("csv", CsvRecords(_start(self.data), self.limit, self.table.csv), BLANKS)
 
     def _kafka(self) -> None:
         self.data = mutated(self._json(b"\n"), self.chance)
@@ -172,6 +181,17 @@ class Round:
         for block in blocks:
             self.checker.check(block, self.chance)
         return sum(block.count for block in blocks)
+
+    def _json_file(self, name: str) -> None:
+        start = _start(self.data)
+        file = InputFile(self.table.name, f"gs://b/t.{name}", len(self.data), 0)
+        try:
+            splitter = json_splitter(file, self.data[start:], start, self.limit, self.table, whole=True)
+        except Unreadable:
+            self._decode(self._blocks(name))
+            return
+        lines = type(splitter) is JsonLines
+        self._file(name, splitter, BLANKS if lines else BLANKS + b"[],}\x1e")  # a stray bracket may end an array
 
     def _file(self, name: str, splitter: Splitter, between: bytes) -> None:
         """A file whose positions are those of bytes: nothing of it is lost, and pieces of any size are the same."""

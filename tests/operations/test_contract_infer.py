@@ -409,7 +409,8 @@ def test_what_names_hold_cannot_act_on_a_terminal(tmp_path: Path) -> None:
         ("a.ndjson", b"1\n2\n", "a: no record can be read: the record is not a JSON object"),
         ("a.ndjson", b"{}\n{}\n", "a: its records have no field that can be a column"),
         ("a.csv", b"", "a: no record can be read"),
-        ("a.csv", b"\xff\xfei\x00d\x00", "a.csv: is UTF-16; convert it to UTF-8"),
+        ("a.csv", b"\xff\xfei\x00d\x00", "a.csv: is UTF-16, not UTF-8; convert it with iconv -f UTF-16 -t UTF-8"),
+        ("a.json", '[{"a":1}]'.encode("utf-16-le"), "a.json: is UTF-16LE, not UTF-8; convert it"),
         ("a.csv.gz", b"no gzip", "a.csv.gz: cannot be read: "),
         ("a.txt.bak", b"", "its extension is not one of a supported format"),
     ],
@@ -453,9 +454,26 @@ def test_a_record_of_megabytes_does_not_hide_the_form_of_the_others(tmp_path: Pa
     assert kinds(table) == {"id": Kind.INTEGER, "text": Kind.STRING}
 
 
+@pytest.mark.parametrize("layout", ["{0}", "{0}\n", "{0},\n", "[{0}]\n", "\x1e{0}\n"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_layouts_of_json(layout: str, indent: int | None, tmp_path: Path) -> None:
+    records = "".join(layout.format(json.dumps({"id": n, "x": {"y": n / 2}}, indent=indent)) for n in range(50))
+    (tmp_path / "data.json").write_text(records)
+    table, text = inferred(tmp_path / "data.json")
+    assert kinds(table)["id"] is Kind.INTEGER
+    assert "50 of 50 records pass" in text
+
+
+def test_the_first_line_of_excel(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("sep=;\nid;price\n" + "".join(f"{n};1,{n}\n" for n in range(10, 60)))
+    table, text = inferred(tmp_path / "data.csv")
+    assert set(kinds(table)) == {"id", "price"}
+    assert "the first line of the file names ';' as what separates its fields" in text
+
+
 def test_what_has_no_record_is_left_out_of_the_draft_of_a_folder(tmp_path: Path) -> None:
     ndjson(tmp_path, [{"id": n} for n in range(10)], "rides.ndjson")
-    (tmp_path / "manifest.json").write_text('{\n  "a\x1b": 1\n}')
+    (tmp_path / "manifest.json").write_text('{\n  "a\x1b": 1,,\n}')
     done = launch(["contracts", "infer", str(tmp_path)])
     assert done.code == 0
     assert "check: manifest: no record can be read" in done.stdout
