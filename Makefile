@@ -127,7 +127,7 @@ lock: install ## renew requirements.lock and local/programs/*.lock.toml
 	@echo "install the locked packages, then run: make licences"
 
 .PHONY: licences
-licences: install ## renew docs/licences.md, the licences of the locked packages
+licences: install ## renew docs/reference/licences.md, the licences of the locked packages
 	@$(BIN)/python -m tools.licences
 
 .PHONY: platforms

@@ -1,4 +1,4 @@
-"""The shell commands of docs/deploy. Tests run all blocks except those that begin with NOT_RUN."""
+"""The shell commands of docs/how-to/deploy. Tests run all blocks except those that begin with NOT_RUN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["DEPLOY", "NOT_RUN", "commands", "run_here", "shell_blocks"]
 
-DEPLOY = Path(__file__).parents[1] / "docs" / "deploy"
+DEPLOY = Path(__file__).parents[1] / "docs" / "how-to" / "deploy"
 NOT_RUN = "# not run here"
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SHELL = ("", "bash", "console", "sh", "shell")

@@ -1,4 +1,4 @@
-"""Every command of docs/deploy is run by a test, or is marked as not run here."""
+"""Every command of docs/how-to/deploy is run by a test, or is marked as not run here."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def blocks(document: str, language: str) -> list[str]:
 def test_contracts_lists_every_construct_of_the_standard(level: str) -> None:
     model, supported, accepted = CONSTRUCTS[level]
     keys = {field.alias or name for name, field in model.model_fields.items()}
-    documented = rows("contracts.md", "of")
+    documented = rows("reference/contracts.md", "of")
     cells = documented[level]
     assert names(cells[0]) == set(supported)
     unread = documented["column"][1] if cells[1] == "as a column" else cells[1]
@@ -73,7 +73,7 @@ def test_contracts_lists_every_construct_of_the_standard(level: str) -> None:
 
 
 def test_contracts_lists_every_type_and_option() -> None:
-    documented = rows("contracts.md", "logicalType")
+    documented = rows("reference/contracts.md", "logicalType")
     assert {name.strip("`") for name in documented} == set(OPTIONS) == {*LOGICAL, "array"}
     for name, (kind, *options) in ((name.strip("`"), cells) for name, cells in documented.items()):
         assert kind == (LOGICAL[name].value if name in LOGICAL else "REPEATED")
@@ -81,7 +81,7 @@ def test_contracts_lists_every_type_and_option() -> None:
 
 
 def test_contracts_lists_every_custom_property() -> None:
-    documented = rows("contracts.md", "property")
+    documented = rows("reference/contracts.md", "property")
     assert {name.strip("`") for name in documented} == set(OWN_PROPERTIES)
     assert {each.value for each in WriteDisposition} <= names(documented["`writeDisposition`"][0])
     assert {each.value for each in UnknownFields} <= names(documented["`unknownFields`"][0])
@@ -92,14 +92,22 @@ def test_contracts_lists_every_custom_property() -> None:
 
 
 def test_the_example_in_contracts_is_a_valid_contract() -> None:
-    (example,) = blocks("contracts.md", "yaml")
+    (example,) = blocks("reference/contracts.md", "yaml")
     table = odcs.load([("orders.odcs.yaml", example)])["orders"]
     assert (table.dataset, table.disposition) == ("sales", WriteDisposition.MERGE)
     assert [column.name for column in table.derived_columns] == ["to_pay"]
 
 
 @pytest.mark.parametrize(
-    "document", ["values.md", "files.md", "quality.md", "sla.md", "tutorial/own-files.md", "tutorial/own-topic.md"]
+    "document",
+    [
+        "reference/values.md",
+        "reference/files.md",
+        "reference/quality.md",
+        "reference/sla.md",
+        "tutorial/own-files.md",
+        "tutorial/own-topic.md",
+    ],
 )
 def test_the_example_of_a_page_is_a_valid_contract(document: str) -> None:
     examples = blocks(document, "yaml")
@@ -109,7 +117,9 @@ def test_the_example_of_a_page_is_a_valid_contract(document: str) -> None:
 
 
 def test_tables_is_generated_from_the_contracts() -> None:
-    assert (DOCS / "tables.md").read_text() == tables(), "python -m contracts.odcs.documentation > docs/tables.md"
+    assert (DOCS / "reference/tables.md").read_text() == tables(), (
+        "python -m contracts.odcs.documentation > docs/reference/tables.md"
+    )
 
 
 def test_bookkeeping_is_what_the_tables_are() -> None:
@@ -118,7 +128,7 @@ def test_bookkeeping_is_what_the_tables_are() -> None:
 
 
 def test_dead_letters_lists_every_code() -> None:
-    documented = rows("dead-letters.md", "code")
+    documented = rows("reference/dead-letters.md", "code")
     assert {name.strip("`") for name in documented} == {code.value for code in ErrorCode}
     for code in ErrorCode:
         stage, recoverable, _ = documented[f"`{code.value}`"]
@@ -126,7 +136,7 @@ def test_dead_letters_lists_every_code() -> None:
 
 
 def test_dead_letters_lists_every_column() -> None:
-    documented = rows("dead-letters.md", "column")
+    documented = rows("reference/dead-letters.md", "column")
     listed = [name for cell in documented for name in re.findall(r"`([^`]+)`", cell)]
     assert sorted(listed) == sorted(field.name for field in bookkeeping.DEAD_LETTERS.fields)
 
@@ -139,11 +149,11 @@ def test_emulator_lists_every_patch() -> None:
         name for file in modules for name in re.findall(r"^def ([a-z]\w*)\(.*-> None:$", file.read_text(), re.MULTILINE)
     }
     public -= {"apply"}
-    assert {name.strip("`") for name in rows("emulator.md", "patch")} == public
+    assert {name.strip("`") for name in rows("explanation/emulator.md", "patch")} == public
 
 
 def test_emulator_names_tests_that_cover_each_difference() -> None:
-    for where, cells in rows("emulator.md", "where").items():
+    for where, cells in rows("explanation/emulator.md", "where").items():
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cells[-1])
         assert named, where
         for path, name in named:
@@ -151,7 +161,7 @@ def test_emulator_names_tests_that_cover_each_difference() -> None:
 
 
 def test_emulator_lists_every_difference_that_a_cloud_test_is_marked_with() -> None:
-    documented = rows("emulator.md", "where")
+    documented = rows("explanation/emulator.md", "where")
     for path in (ROOT / "tests" / "cloud").glob("test_*.py"):
         for where, name in re.findall(r'mark\.differs\("([^"]+)".*\n(?:@.*\n)*def (\w+)\(', path.read_text()):
             assert f"`tests/cloud/{path.name}::{name}`" in documented[where][-1]

@@ -1,4 +1,4 @@
-"""docs/licences.md has what the lock has, and the installed licences; an audit without its list is an error."""
+"""licences.md has what the lock has, and the installed licences; an audit without its list is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/limits.md says what the code holds to."""
+"""docs/reference/limits.md says what the code holds to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from contracts.odcs import growth, yaml_text
 from transforms.dead_letters import MAX_DEAD_LETTER_BYTES, MIN_ATTRIBUTES_BYTES
 from transforms.early_ratio import EARLY_FROM
 
-LIMITS = Path(__file__).parents[1] / "docs" / "limits.md"
+LIMITS = Path(__file__).parents[1] / "docs" / "reference" / "limits.md"
 STATED = {
     "Avro, one block": [MAX_BLOCK_BYTES >> 20],
     "Avro, types of a schema": [MAX_TYPES],

@@ -1,4 +1,4 @@
-"""docs/metrics.md and the Grafana dashboard know the metrics that there are, and no other."""
+"""docs/reference/metrics.md and the Grafana dashboard know the metrics that there are, and no other."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def parsed(query: str) -> tuple[set[str], set[str]]:
 
 
 def test_metrics_lists_every_metric() -> None:
-    documented = rows("metrics.md", "metric")
+    documented = rows("reference/metrics.md", "metric")
     assert [name.strip("`") for name in documented] == [metric.served_as for metric in METRICS]
     for metric in METRICS:
         kind, labels, batch, stream, meaning = documented[f"`{metric.served_as}`"]
         assert (kind, names(labels), meaning) == (metric.kind.value, set(metric.labels), metric.meaning)
         assert {batch, stream} <= {"yes", "no"}
-    assert set(re.findall(r"`?\b(shop_pipeline_\w+)", (ROOT / "docs/metrics.md").read_text())) <= set(SERIES) | {
-        metric.served_as for metric in METRICS
-    }
+    assert set(re.findall(r"`?\b(shop_pipeline_\w+)", (ROOT / "docs/reference/metrics.md").read_text())) <= set(
+        SERIES
+    ) | {metric.served_as for metric in METRICS}
 
 
 @pytest.mark.parametrize("query", queries())

@@ -1,4 +1,4 @@
-"""Write docs/licences.md: each package of requirements.lock, its version, and the licence that its metadata names.
+"""Write docs/reference/licences.md: each locked package, its version, and the licence that its metadata names.
 
   python -m tools.licences [FILE]
 
@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["document", "licence", "locked"]
 
 ROOT = Path(__file__).parents[1]
-FILE = ROOT / "docs" / "licences.md"
+FILE = ROOT / "docs" / "reference" / "licences.md"
 UNKNOWN = "not installed where this list was made"
 HEAD = """# Licences
 

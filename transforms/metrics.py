@@ -1,4 +1,4 @@
-"""The metrics of the pipelines: their names and meanings, and how steps count. docs/metrics.md lists them.
+"""The metrics of the pipelines: their names and meanings, and how steps count. docs/reference/metrics.md lists them.
 
 A count goes to Beam, whose runner shows it, and to the values of the run in this process, which `--metrics_port`
 serves: on DirectRunner and with LOOPBACK workers every step runs in the launcher's process. Steps count a block, a file

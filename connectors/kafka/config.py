@@ -122,7 +122,7 @@ UNQUOTABLE = re.compile(r"[\"'\\\x00-\x1f]")
 
 def _check_for_java(name: str, reference: str) -> str:
     """Return the reference. Raises UsageError if Java would not read the same secret as `_looked_up`."""
-    if reference.startswith("secret:"):  # docs/stream.md has the reason
+    if reference.startswith("secret:"):  # docs/explanation/stream.md has the reason
         raise UsageError(f"--kafka_config: {name}: the Java part of a stream reads env: and file:, not {reference}")
     secret = _read_secret(name, reference)
     if reference.startswith("file:") and secret.endswith("\n"):

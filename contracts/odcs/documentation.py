@@ -26,7 +26,7 @@ IDENTITIES = {
 
 
 def tables() -> str:
-    """The shipped tables, as docs/tables.md has them."""
+    """The shipped tables, as docs/reference/tables.md has them."""
     return HEAD + "\n".join(map(markdown, shipped().values()))
 
 

@@ -141,7 +141,9 @@ class Examination:
                 yield Check("credentials", check_credentials)
         else:
             yield _unchecked("credentials", "--project or a gs:// folder asks for some")
-        yield Check("contracts", self._contracts, "correct the contract; docs/contracts.md says what one can say")
+        yield Check(
+            "contracts", self._contracts, "correct the contract; docs/reference/contracts.md says what one can say"
+        )
         if not self._kafka_named():
             yield _unchecked("kafka, topics, group", "--bootstrap_servers or --kafka_config names none")
         elif "kafka" not in self._unusable:

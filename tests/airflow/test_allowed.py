@@ -149,7 +149,7 @@ def test_the_default_roots_are_the_folders_that_the_installation_reads(
 
 
 def test_the_document_names_every_variable_and_every_option() -> None:
-    text = (ROOT / "docs" / "deploy" / "airflow.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "deploy" / "airflow.md").read_text()
     source = (ROOT / "dags" / "shop_settings.py").read_text()
     read = set(re.findall(r'value\("(\w+)"', source))
     assert len(read) > 15

@@ -19,7 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if (differs := item.get_closest_marker("differs")) and emulated():
             row, raises = differs.args[0], differs.kwargs.get("raises", AssertionError)
-            item.add_marker(pytest.mark.xfail(reason=f"docs/emulator.md: {row}", raises=raises, strict=True))
+            item.add_marker(
+                pytest.mark.xfail(reason=f"docs/explanation/emulator.md: {row}", raises=raises, strict=True)
+            )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -55,7 +55,7 @@ def test_no_port_is_open_to_other_machines_and_each_is_the_same_inside(ports: di
 
 
 def test_the_document_names_the_image_and_the_ports(model: dict[str, Any]) -> None:
-    document = (ROOT / "docs/deploy/containers.md").read_text()
+    document = (ROOT / "docs/how-to/deploy/containers.md").read_text()
     assert f"`{model['services']['kafka']['image']}`" in document
     named = {name for name in VARIABLES if f"`{name}`" in document}
     assert named == {*VARIABLES} - {"KAFKA_CONTROLLER_PORT"}

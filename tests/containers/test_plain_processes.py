@@ -1,4 +1,4 @@
-"""The services of docker-compose.yml as plain processes, and the commands of docs/deploy/containers.md on them."""
+"""The services of docker-compose.yml as plain processes, and the commands of how-to/deploy/containers.md on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RAW = "ecommerce-data-lake/raw"
 
 def documented() -> Iterator[tuple[str, list[str]]]:
     """Yield the launcher's commands in the document and their arguments."""
-    text = (ROOT / "docs/deploy/containers.md").read_text()
+    text = (ROOT / "docs/how-to/deploy/containers.md").read_text()
     for line in re.sub(r"\\\n\s*", "", text).splitlines():
         if line.startswith(RUN):
             command, *arguments = shlex.split(line.removeprefix(RUN))

@@ -154,7 +154,7 @@ def test_the_demo_ends_with_a_stream_that_is_killed_and_yet_exact(cloud: Cloud, 
 
 
 def test_the_questions_of_the_documentation_are_answered(cloud: Cloud, first: dict[str, Any]) -> None:
-    questions = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/dead-letters.md").read_text(), re.DOTALL)
+    questions = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/how-to/read-dead-letters.md").read_text(), re.DOTALL)
     assert len(questions) == 3
     for question in questions:
         assert cloud.rows(question), question

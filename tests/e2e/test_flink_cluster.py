@@ -1,4 +1,4 @@
-"""A standalone Flink cluster: jobs outlive their launcher, a task manager may die, and docs/deploy/flink.md is right.
+"""A standalone Flink cluster: jobs outlive their launcher, a task manager may die, and how-to/deploy/flink.md is right.
 
 The tests share one cluster, and come in the order of what befalls it.
 """
@@ -135,7 +135,7 @@ def test_doctor_finds_the_task_manager_that_was_killed(doctor: Doctor, cluster: 
 
 
 class Newcomer:
-    """Runs the lines of docs/deploy/flink.md on the cluster, and looks at what comes of each.
+    """Runs the lines of docs/how-to/deploy/flink.md on the cluster, and looks at what comes of each.
 
     The first of them starts the task manager again that another test has killed.
     """

@@ -51,7 +51,7 @@ def scrape(port: int) -> Scrape:
 
 
 def documented(pipeline: str) -> set[str]:
-    """The metrics that docs/metrics.md says a pipeline has."""
+    """The metrics that docs/reference/metrics.md says a pipeline has."""
     column = {"batch": 2, "stream": 3}[pipeline]
     return {name.strip("`") for name, cells in rows("metrics.md", "metric").items() if cells[column] == "yes"}
 

@@ -6,8 +6,10 @@ import os
 import re
 
 import pytest
+from google.cloud import bigquery
 
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.specs import operations_specs
 from connectors.files.storage import Storage
 from connectors.sinks.destination import table_spec
@@ -109,3 +111,30 @@ def test_a_dry_run_prints_what_bigquery_accepts_and_does_nothing(cloud: Cloud, w
         assert table is not None
         assert [(f.name, f.mode) for f in table.schema] == [(f.name, f.mode) for f in spec.schema]
     assert warehouse.query("SELECT * FROM dry_operations.ledger_current") == []
+
+
+def test_an_upgrade_adds_columns_and_replaces_views_and_keeps_rows(cloud: Cloud, warehouse: Warehouse) -> None:
+    # docs/how-to/upgrade.md: an operations dataset whose ledger has the columns of an older version, and one row.
+    dataset = "operations_of_before"
+    (ledger,) = (spec for spec in operations_specs(dataset) if spec.name == "ledger")
+    older = [field for field in ledger.schema if field.name != "first_recorded_at"]
+    warehouse.ensure_dataset(dataset)
+    table = bigquery.Table(warehouse.reference(dataset, "ledger"), schema=older)
+    table.time_partitioning, table.clustering_fields = ledger.partitioning, ["run_id"]
+    warehouse.client.create_table(table)
+    view = bigquery.Table(warehouse.reference(dataset, "ledger_current"))
+    view.view_query = f"SELECT * FROM `local-project.{dataset}.ledger`"
+    warehouse.client.create_table(view)
+    insert = (
+        f"INSERT INTO {dataset}.ledger (run_id, pipeline, kind, recorded_at) VALUES ('r', 'batch', 'run', @recorded_at)"
+    )
+    recorded_at = bigquery.ScalarQueryParameter("recorded_at", "TIMESTAMP", "2026-01-31T00:00:00Z")
+    warehouse.client.query_and_wait(insert, job_config=bigquery.QueryJobConfig(query_parameters=[recorded_at]))
+    for _ in range(2):
+        ensure_operations(warehouse, dataset)
+        assert sorted(warehouse.tables(dataset, "")) == OPERATIONS
+        upgraded = warehouse.client.get_table(warehouse.reference(dataset, "ledger"))
+        assert [field.name for field in upgraded.schema] == [*(field.name for field in older), "first_recorded_at"]
+        (line,) = warehouse.client.query_and_wait(f"SELECT run_id, shared FROM {dataset}.ledger_current")
+        assert line.run_id == "r"  # and the column `shared` is only in the view of today
+        assert [(row.run_id, row.first_recorded_at) for row in warehouse.client.list_rows(upgraded)] == [("r", None)]

@@ -50,7 +50,7 @@ NEEDS_QUOTES = frozenset(GOOGLE_SQL.split()) | {
 }
 """What must be in backticks where it stands alone: GoogleSQL's words, and some that are no words of it."""
 NEEDS_QUOTES_AFTER_A_DOT = frozenset({"not", "select"})
-"""The same after a dot, where GoogleSQL takes any word: docs/emulator.md."""
+"""The same after a dot, where GoogleSQL takes any word: docs/explanation/emulator.md."""
 VALUES: dict[Kind, tuple[Any, ...]] = {
     Kind.STRING: ("", "x", "null", "é 😀\n\t'\"\\`", "[1]", '{"a": 1}'),
     Kind.INTEGER: (0, -1, 2**63 - 1, -(2**63)),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 from operations.contracts.exported import FORMATS
+from tests.deploy_docs import commands, shell_blocks
 from tests.in_process import launch
-from tests.test_docs import blocks, rows
+from tests.test_docs import DOCS, blocks, rows
 
 PAGE = "how-to/write-a-contract.md"
 
@@ -28,6 +31,10 @@ def test_the_page_is_what_its_commands_do(tmp_path: Path, monkeypatch: pytest.Mo
     assert launch(["contracts", "try", str(contract), "MY_FOLDER"], {"COLUMNS": "80"}).stdout == output
     Path("MY_CONTRACTS/tests/stations.yaml").write_text(tests)
     assert launch(["contracts", "check", "MY_CONTRACTS"]).stdout.endswith("1 table; 3 tests passed\n")
+    shutil.copytree("MY_CONTRACTS", "OLD_CONTRACTS")
+    for line in (line for block in shell_blocks(DOCS / PAGE) for line in commands(block)):
+        if " infer " not in line:
+            assert launch(shlex.split(line)[2:]).code == 0, line
 
 
 def test_the_page_lists_every_format_of_export() -> None:
