@@ -20,7 +20,7 @@ from contracts.errors import UsageError
 from contracts.masking import Masking
 from contracts.odcs.tables import load
 from contracts.refusal import Refusal
-from contracts.table import Table
+from contracts.table import DEFAULT_DATASET, Table
 from operations.contracts.sample import Topic
 from operations.contracts.trial import Trial
 from pipelines.runs.contracts import load_contracts
@@ -38,6 +38,7 @@ def add_infer(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `infer`."""
     _add_data(command, SAMPLE)
     command.add_argument("--table", help="name of the table; default: by the names of the files, or of the topic")
+    command.add_argument("--dataset", help=f"BigQuery dataset of the tables; default: {DEFAULT_DATASET}")
     command.add_argument("--output", metavar="FILE", help="write the draft to this file; default: to stdout")
 
 
@@ -93,12 +94,14 @@ def run_infer(arguments: argparse.Namespace, terminal: Terminal) -> int:
         else:
             files = grouped(input_files(storage, arguments.paths), arguments.paths, arguments.table)
             samples = {name: sample_of(storage, own, arguments.limit) for name, own in files.items()}
-    text = draft_of(samples)
+    text = draft_of(samples, dataset=arguments.dataset)
+    made = load([(arguments.output or "the draft", text)]).values()
     if not arguments.output:
         print(text, end="")
         return 0
-    Path(arguments.output).write_text(text, encoding="utf-8")
-    made = load([(arguments.output, text)]).values()
+    output = Path(arguments.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
     counts = ", ".join(f"{table.name} ({_columns(len(table.columns))})" for table in made)
     terminal.log(f"wrote {arguments.output}: {counts}; look for `check` in its comments")
     return 0

@@ -11,6 +11,7 @@ from contracts.number_format import NumberFormat
 from contracts.quality import Rule
 
 __all__ = [
+    "DEFAULT_DATASET",
     "Column",
     "CsvDialect",
     "Epoch",
@@ -22,6 +23,10 @@ __all__ = [
     "UnknownFields",
     "WriteDisposition",
 ]
+
+
+DEFAULT_DATASET = "ecommerce_data"
+"""Dataset of the tables whose contract names none: that of the shipped example."""
 
 
 class Kind(enum.Enum):
@@ -218,7 +223,7 @@ class Table:
     version_by: str | None = None
     """Of rows with the same key the one with the greatest value here is kept; null loses against any. Within a run, and
     where the disposition is `merge` against the row that the table holds, too."""
-    dataset: str = "ecommerce_data"
+    dataset: str = DEFAULT_DATASET
     csv: CsvDialect = field(default_factory=CsvDialect)
     contract_id: str = ""
     contract_version: str = ""

@@ -11,10 +11,12 @@ from typing import Any
 from contracts.odcs.columns import NAME, NAME_LENGTH
 from operations.contracts.candidates import Form, best_match, matches_of
 
-__all__ = ["Field", "fields_of", "sanitized"]
+__all__ = ["MAYBE_REQUIRED", "Field", "fields_of", "sanitized"]
 
 MIN_REQUIRED = 10
 """Records that must have a value before it is called required."""
+MAYBE_REQUIRED = "check: there is a value in all"
+"""How the evidence for a column begins that fewer records have than make it required."""
 MIN_ENUM = 50
 MAX_ENUM = 12
 MAX_ENUM_LENGTH = 40
@@ -97,7 +99,7 @@ def _field(name: str, values: Sequence[object], in_csv: bool, tolerant: bool, de
         if len(values) >= MIN_REQUIRED:
             made.definition["required"] = True
         else:
-            made.evidence.append(f"check: there is a value in all {len(values)} records; required: true?")
+            made.evidence.append(f"{MAYBE_REQUIRED} {len(values)} records; required: true?")
     elif len(present) < len(values):
         made.evidence[0] += f"; without a value: {len(values) - len(present):,}"
     return made

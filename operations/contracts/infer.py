@@ -19,7 +19,7 @@ from contracts.refusal import NotClean
 from contracts.table import CsvDialect, Table
 from operations.contracts.candidates import column_of_form
 from operations.contracts.draft import DraftTable, contract_text
-from operations.contracts.fields import Field, fields_of, sanitized
+from operations.contracts.fields import MAYBE_REQUIRED, Field, fields_of, sanitized
 from operations.contracts.sampled import Sample
 
 __all__ = ["draft_of"]
@@ -35,8 +35,10 @@ MOMENT = re.compile(r"(?i)event|created|begun|start|time|date|_at$|^at$|^ts$|day
 MAX_PARTITIONS = 4_000
 
 
-def draft_of(samples: Mapping[str, Sample], today: date | None = None) -> str:
+def draft_of(samples: Mapping[str, Sample], today: date | None = None, dataset: str | None = None) -> str:
     """Return a contract with a table for each sample: it is valid, and at least 99% of each sample pass it.
+
+    The tables are in `dataset`, if it is given.
 
     A sample without a record, such as of a list of files, is left out, and the first comment says so. Raises UsageError
     if no sample has a record.
@@ -51,6 +53,8 @@ def draft_of(samples: Mapping[str, Sample], today: date | None = None) -> str:
             raise UsageError(unread)
         head.append(f"check: {printable(' '.join(unread.split()))}; left out")
     tables = [_table(name, sample, today) for name, sample in readable.items()]
+    for table in tables if dataset else []:
+        table.properties = {"dataset": dataset, **table.properties}
     return contract_text(sanitized(next(iter(readable))), head, tables)
 
 
@@ -135,6 +139,7 @@ def _choose_key(table: str, fields: Sequence[Field], records: Sequence[Mapping[s
         key = named[0]
         key.definition.pop("required", None)
         key.definition |= {"required": True, "primaryKey": True}
+        key.evidence = [line for line in key.evidence if not line.startswith(MAYBE_REQUIRED)]
         key.evidence.append(f"key: distinct in all {len(different):,} different records")
         others = [each.name for each in unique if each is not key]
         return [f"check: also distinct in every record: {', '.join(others[:5])}"] if others else []

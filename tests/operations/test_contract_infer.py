@@ -376,12 +376,12 @@ def test_files_of_several_tables_in_one_draft(tmp_path: Path) -> None:
     in_csv(folder, [{"id": n} for n in range(20)], name="stations-2026.csv")
     in_csv(folder, [{"id": n} for n in range(20, 40)], name="stations-2027.csv")
     ndjson(folder / "trips" / "dt=2026-05-01", [{"trip_id": n} for n in range(20)], "part-0001.ndjson")
-    output = tmp_path / "draft.odcs.yaml"
-    done = launch(["contracts", "infer", str(folder), "--output", str(output)])
+    output = tmp_path / "new" / "draft.odcs.yaml"
+    done = launch(["contracts", "infer", str(folder), "--dataset", "bikes", "--output", str(output)])
     assert (done.code, done.stdout) == (0, "")
     assert f"wrote {output}: stations (1 column), trips (1 column)" in done.stderr
     tables = load([("draft", output.read_text())])
-    assert list(tables) == ["stations", "trips"]
+    assert {name: table.dataset for name, table in tables.items()} == {"stations": "bikes", "trips": "bikes"}
     assert launch(["contracts", "check", str(output)]).code == 0
 
 
@@ -392,6 +392,17 @@ def test_a_draft_is_written_to_stdout_and_named_by_table(tmp_path: Path) -> None
     assert (table.name, table.files) == ("a_b", ("**/a b*",))
     named = launch(["contracts", "infer", str(path), "--table", "stations"])
     assert next(iter(load([("draft", named.stdout)]))) == "stations"
+
+
+def test_a_dataset_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
+    done = launch(["contracts", "infer", str(in_csv(tmp_path, [{"id": 1}], name="a.csv")), "--dataset", "a b"])
+    assert (done.code, done.stdout) == (2, "")
+    assert "'a b' is not a valid name" in done.stderr
+
+
+def test_a_key_is_not_asked_whether_it_is_required(tmp_path: Path) -> None:
+    _, text = inferred(in_csv(tmp_path, [{"order_id": n, "amount": n / 2} for n in range(3)]))
+    assert text.count("required: true?") == 1
 
 
 def test_what_names_hold_cannot_act_on_a_terminal(tmp_path: Path) -> None:
