@@ -179,16 +179,18 @@ class LedgerTable:
         """Replace lines that are older than a day by one for each partition and day, see roll_up.py."""
         return roll_up(self._warehouse, self._dataset, now)
 
-    def newest_offsets(self, sources: Iterable[str]) -> dict[str, Any] | None:
-        """Return the newest line of any stream about one of the sources, None if there is none."""
+    def newest_offsets(self, sources: Iterable[str], run_id: str | None = None) -> dict[str, Any] | None:
+        """Return the newest line about one of the sources, of this run or else of any stream; None if there is none."""
+        of_run = " AND run_id = @run_id" if run_id else ""
         for since in (datetime.now(UTC) - RECENT, EVER):  # of two partitions at most, if there is one
             rows = self._warehouse.query(
                 "SELECT run_id, `table`, source, first_offset, last_offset, `read`, written, duplicate, dead_letter,"
                 f" pipeline_version, recorded_at FROM {self._table} WHERE kind = @kind AND source IN UNNEST(@sources)"
-                " AND recorded_at >= @since ORDER BY recorded_at DESC LIMIT 1",
+                f"{of_run} AND recorded_at >= @since ORDER BY recorded_at DESC LIMIT 1",
                 kind=OFFSETS,
                 sources=list(sources),
                 since=since,
+                **({"run_id": run_id} if run_id else {}),
             )
             if rows:
                 return rows[0]

@@ -43,7 +43,7 @@ class StreamStatus:
     """Offsets that are left to read, by source."""
     lease: HeldLease | None
     ledger: Mapping[str, Any] | None
-    """The newest line of the ledger about the stream's sources, by column."""
+    """The newest line of the ledger about the stream's sources, by column: of the run with the lease, or else of any run."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `stream status --format json` prints."""
@@ -64,14 +64,15 @@ class StreamStatus:
             lines.append(f"version  {job.version or 'unknown'}; this launcher is {self.launcher_version}")
             lines += [f"page     {job.url}"] if job.url else []
         lines.append(f"lag      {sum(self.lag.values()):,} records of group {self.group} in {len(self.lag)} partitions")
-        lease = f"run {self.lease.run_id}, until {self.lease.until:%H:%M:%S}" if self.lease else "not held"
+        lease = f"run {self.lease.run_id}, until {self.lease.until:%H:%M:%S}" if self.lease else "free"
         lines.append(f"lease    {lease}")
         if self.ledger is None:
-            return [*lines, "ledger   no line yet"]
+            return [*lines, f"ledger   no line{' of this run' if self.lease else ''} yet"]
         line = self.ledger
         doors = f"written {line['written']}, duplicates {line['duplicate']}, dead letters {line['dead_letter']}"
         offsets = f"{line['source']} offsets {line['first_offset']} to {line['last_offset']}"
-        return [*lines, f"ledger   {offsets}: {doors}, at {line['recorded_at']:%Y-%m-%d %H:%M:%S}"]
+        run = "" if self.lease else f", by run {line['run_id']}, which has ended"
+        return [*lines, f"ledger   {offsets}: {doors}, at {line['recorded_at']:%Y-%m-%d %H:%M:%S}{run}"]
 
 
 def stream_status(settings: StreamSettings, job: Job | None) -> StreamStatus:
@@ -94,10 +95,13 @@ def stream_status(settings: StreamSettings, job: Job | None) -> StreamStatus:
 
 
 def _bookkeeping(settings: StreamSettings, sources: Sequence[str]) -> tuple[HeldLease | None, Mapping[str, Any] | None]:
-    """Return the group's lease and the newest line of the ledger; None each if no stream has created the tables yet."""
+    """Return the group's lease and the newest line of the ledger; None each if no stream has created the tables yet.
+
+    Other groups may read the same topics, so a line counts only if it is of the run that holds the lease.
+    """
     warehouse, dataset = Warehouse(settings.project, settings.location), settings.operations_dataset
     if warehouse.existing(dataset, "leases") is None:
         return None, None
     holders = Leases(warehouse, dataset).holders([f"group:{settings.group}"])
     lease = HeldLease(holders[0].run_id, holders[0].until) if holders else None
-    return lease, LedgerTable(warehouse, dataset).newest_offsets(list(sources))
+    return lease, LedgerTable(warehouse, dataset).newest_offsets(list(sources), lease.run_id if lease else None)

@@ -266,3 +266,14 @@ def test_the_ledger_of_a_version_before_goes_on(local_cloud: tuple[Path, Endpoin
     new = line("new", 5, 14, 1, dataset="d", cluster="c", topic_id="i")
     ledger.append(new)
     assert ledger.current() == expected([old | {"dataset": "d", "cluster": "c", "topic_id": "i"}, new])
+
+
+def test_the_newest_line_is_of_any_run_or_of_one(ledger: Ledger) -> None:
+    now = (datetime.now(UTC) - BEGIN).total_seconds()
+    ledger.append(line("a", 0, 4, now - 20), line("b", 0, 9, now - 10))
+    table = LedgerTable(ledger.warehouse, ledger.dataset)
+    for run, last in ((None, 9), ("a", 4), ("b", 9)):
+        found = table.newest_offsets(["kafka://t/0", "kafka://t/1"], run)
+        assert found is not None
+        assert found["last_offset"] == last
+    assert table.newest_offsets(["kafka://t/0"], "c") is None
