@@ -31,13 +31,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 RUN_ELSEWHERE = {"python3 launcher.py demo": "tests/e2e/test_batch.py"}
 """Commands that another test runs."""
 LAST = "python3 launcher.py local down"
-FIRST = [
-    "make install",
-    "python3 launcher.py batch --runner DirectRunner",
-    "python3 launcher.py stream --runner PrismRunner",
-    "make demo",
-    "make test",
-]
+FIRST = ["make install", "make demo"]
+NO_PLACE = ["python3 launcher.py batch --runner DirectRunner", "python3 launcher.py stream --runner PrismRunner"]
+"""Commands without an option that names a place."""
 
 
 def helps() -> Iterator[str]:
@@ -61,25 +57,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if path.name not in (".git", ".local", ".airflow"):
             (folder / path.name).symlink_to(path)
     (folder / "MY_FOLDER").mkdir()
-    (folder / "MY_FOLDER" / "orders.csv").write_text("order_id,amount\no1,1.5\no2,2\n")
+    (folder / "MY_FOLDER" / "orders.csv").write_text(of_tutorial("own-files.md", "csv"))
     (folder / "MY_FOLDER" / "a\x1b]0;title\x07\nerror: forged.csv").write_text("nobody's\n")
-    (folder / "rides.ndjson").write_text('{"ride_id": "r1", "bike": {"id": "b1"}}\n')
-    (folder / "MY_CONTRACTS").mkdir()
-    (folder / "MY_CONTRACTS" / "orders.odcs.yaml").write_text(
-        dedent("""\
-            apiVersion: v3.1.0
-            kind: DataContract
-            id: orders
-            version: 1.0.0
-            schema:
-              - name: orders
-                properties:
-                  - {name: order_id, logicalType: string, required: true, primaryKey: true}
-                  - {name: amount, logicalType: number}
-            """)
-    )
-    (folder / "MY_CONTRACTS" / "rides.odcs.yaml").write_text(tutorial_contract("own-topic.md"))
-    shutil.copytree(folder / "MY_CONTRACTS", folder / "OLD_CONTRACTS")
+    (folder / "rides.ndjson").write_text(of_tutorial("own-topic.md", "json"))
+    (folder / "OLD_CONTRACTS").mkdir()
+    (folder / "OLD_CONTRACTS" / "orders.odcs.yaml").write_text(of_tutorial("own-files.md", "yaml"))
+    (folder / "OLD_CONTRACTS" / "rides.odcs.yaml").write_text(of_tutorial("own-topic.md", "yaml"))
+    shutil.copytree(folder / "OLD_CONTRACTS", folder / "MY_CONTRACTS")
     (folder / "bin").mkdir()
     python = folder / "bin" / "python3"
     python.write_text(f'#!/bin/sh\nexec {os.path.realpath(sys.executable)} -S "$@"\n')
@@ -88,10 +72,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run(plain(folder, LAST), cwd=folder, env=environment(folder), check=True, timeout=120)
 
 
-def tutorial_contract(name: str) -> str:
-    """Return the contract of a tutorial."""
-    (contract,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/tutorial" / name).read_text(), re.DOTALL)
-    return dedent(contract)
+def of_tutorial(name: str, language: str) -> str:
+    """Return the only block of a language in a tutorial: its data or its contract."""
+    (block,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs/tutorial" / name).read_text(), re.DOTALL)
+    return dedent(block)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -146,8 +130,11 @@ def test_what_the_demo_prints_last_fits_a_terminal() -> None:
 def test_a_printed_command_works_as_printed(checkout: Path, command: str) -> None:
     if draft := re.search(r"contracts infer .* --output (\S+)", command):
         (checkout / draft[1]).unlink(missing_ok=True)  # infer writes over no file
+    if "contracts diff" in command:  # of the drafts that the commands before have made
+        shutil.rmtree(checkout / "OLD_CONTRACTS")
+        shutil.copytree(checkout / "MY_CONTRACTS", checkout / "OLD_CONTRACTS")
     until_stopped = " stream " in command and "--stop_when_idle" not in command
-    process = typed(checkout, command) if command in FIRST else forked(checkout, command)
+    process = typed(checkout, command) if command in NO_PLACE else forked(checkout, command)
     said = ""
     if until_stopped:
         assert process.stderr is not None
@@ -162,18 +149,18 @@ def test_a_printed_command_works_as_printed(checkout: Path, command: str) -> Non
     assert "Traceback" not in said
     assert "\x1b" not in out + said
     assert "error: " not in [line[:7] for line in said.splitlines()]
-    if command in FIRST:
+    if command in NO_PLACE:
         assert said.splitlines()[0] == LOCAL_BY_DEFAULT
         assert re.search(r"\nno (raw files|topic user-events).* made .*dirty on purpose\n", said)
         written = {"batch": r"transactions +10,000 +9,7", "stream": r"user_events_streaming +\d+,\d+ +10,000"}
         assert re.search(written[command.split()[2]], out), out
-    if "ecommerce_data.orders" in command:
-        assert "o1" in out
+    for table, key in {"FROM sales.orders": "o1", "FROM bikes.rides": "r1"}.items():
+        assert key in out or table not in command
 
 
 def test_the_first_command_again_makes_no_data(checkout: Path) -> None:
     done = subprocess.run(
-        plain(checkout, f"{FIRST[1]} --only_new"),
+        plain(checkout, f"{NO_PLACE[0]} --only_new"),
         cwd=checkout,
         env=environment(checkout),
         text=True,
@@ -197,7 +184,7 @@ def test_an_empty_value_is_no_reason_to_run_here(
 
 
 MISSING = {
-    "SELECT * FROM nowhere.t": "there is no dataset nowhere; there are ecommerce_data, ",
+    "SELECT * FROM nowhere.t": "there is no dataset nowhere; there are bikes, ecommerce_data, ",
     "SELECT * FROM ecommerce_dat.customers": "no dataset ecommerce_dat (did you mean ecommerce_data?); there are ",
     "SELECT * FROM ecommerce_data.custmers": "table ecommerce_data.custmers (did you mean ecommerce_data.customers?)",
     "SELECT * FROM customers": "name the dataset of customers too (did you mean ecommerce_data.customers?)",
