@@ -77,3 +77,13 @@ def test_only_what_make_install_builds_may_come_as_source() -> None:
     assert f"--no-binary={','.join(SOURCE_ONLY)}" in command(PLATFORMS[0], "3.12", Path("lock"), "target")
     assert "google-apitools is published as source only" in (ROOT / "Makefile").read_text()
     assert SOURCE_ONLY == ("google-apitools",)
+
+
+def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(project['version'])} \(\d{{4}}-\d\d-\d\d\)", headings[1])
+    assert set(re.findall(r"contract-pipeline-\w+:(\S+)", (ROOT / "docs/how-to/deploy/kubernetes.md").read_text())) == {
+        project["version"]
+    }
