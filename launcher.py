@@ -41,7 +41,7 @@ from collections.abc import Sequence
 
 NEEDED = ("apache_beam", "google.cloud.bigquery", "kafka", "polars", "rich")
 """Packages that show whether this Python has the packages of the lock file."""
-ENTERED = "SHOP_PIPELINE_ENTERED"
+ENTERED = "CONTRACT_PIPELINE_ENTERED"
 """The process that has continued in .venv, so that it does so once, whatever Python is there."""
 
 
@@ -99,7 +99,7 @@ COMMANDS = (
     "contracts",
     "local",
 )
-PACKAGES = ("shop-pipeline", "apache-beam")
+PACKAGES = ("contract-pipeline", "apache-beam")
 """Packages whose versions `--version` prints."""
 
 

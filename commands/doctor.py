@@ -40,7 +40,7 @@ LOOKED_AT = {
     "--bootstrap_servers": "Kafka: that a broker answers; with it topic and group",
     "--kafka_config": "Kafka: TLS and SASL, and that the secrets that it refers to are there",
     "--topic": "TOPIC=TABLE, repeatable; default: user-events=user_events_streaming",
-    "--group_id": "its members, its offsets, what is left to read; default: shop-pipeline",
+    "--group_id": "its members, its offsets, what is left to read; default: contract-pipeline",
     "--runner": "DirectRunner, PrismRunner, FlinkRunner (--flink_master, --parallelism), DataflowRunner (--region, "
     "--temp_location, --setup_file), PortableRunner (--job_endpoint)",
     "--local": "this machine's local cloud, which is started as for the other commands",

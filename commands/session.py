@@ -34,7 +34,7 @@ def cloud(
         yield
         return
     if lacking := [name for name in LOCAL_PACKAGES if find_spec(name) is None]:
-        raise UsageError(f"the local cloud needs {', '.join(lacking)}: pip install 'shop-pipeline[local]'")
+        raise UsageError(f"the local cloud needs {', '.join(lacking)}: pip install 'contract-pipeline[local]'")
     from local import services
 
     with failures_explained(), ExitStack() as stack:

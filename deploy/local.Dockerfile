@@ -3,7 +3,7 @@
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-WORKDIR /opt/shop-pipeline
+WORKDIR /opt/contract-pipeline
 COPY requirements.lock pyproject.toml ./
 COPY tools/worker_lock.py tools/
 # setuptools comes first: packages that are published as source only are built with the locked setuptools.

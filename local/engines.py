@@ -145,7 +145,7 @@ def guarded(programs: dict[str, Path]) -> Iterator[Path]:
 
     At the end of the block, or when this process dies, every program that still runs is stopped.
     """
-    with tempfile.TemporaryDirectory(prefix="shop-pipeline-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="contract-pipeline-", ignore_cleanup_errors=True) as name:
         folder, fifo = Path(name), Path(name, "launcher")
         os.mkfifo(fifo, 0o600)
         reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO opens for writing only if it has a reader

@@ -70,7 +70,7 @@ def metadata(pipeline: str) -> dict[str, Any]:
         StreamOptions._add_argparse_args(parser)
     ours = [action for action in parser._actions if action.dest not in LEFT_OUT]
     return {
-        "name": f"shop-pipeline {pipeline}",
+        "name": f"contract-pipeline {pipeline}",
         "description": PIPELINES[pipeline][0],
         "streaming": pipeline == "stream",
         **({"supportsExactlyOnce": True, "supportsAtLeastOnce": False} if pipeline == "stream" else {}),

@@ -19,7 +19,7 @@ from tests.marked import marked
 __all__ = ["MARK", "no_process_is_left"]
 
 ROOT = Path(__file__).parents[1]
-MARK = "SHOP_PIPELINE_TEST_SESSION"
+MARK = "CONTRACT_PIPELINE_TEST_SESSION"
 """The variable that every process of a session has in its environment. Its value is the session's own."""
 GRACE_SECONDS = 15.0
 """How long a process may take to end once its launcher has ended: see local/guard.py and local/watcher.py."""

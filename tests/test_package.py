@@ -50,7 +50,7 @@ for name in names:
 import datetime, numpy
 from contracts.decoding.decoder import Block, Decoder, Format
 from contracts.odcs.tables import shipped
-found = {"version": importlib.metadata.version("shop-pipeline")}
+found = {"version": importlib.metadata.version("contract-pipeline")}
 records = json.load(sys.stdin)
 for name, table in shipped().items():
     decoder = Decoder(table, lambda: datetime.date(2026, 4, 1))
@@ -112,7 +112,7 @@ def command(installed: Path, packages: Path | str, *arguments: str) -> subproces
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPATH"] = f"{installed}{os.pathsep}{packages}"
     return subprocess.run(  # -S keeps the checkout's own .pth out
-        [sys.executable, "-S", str(installed / "bin" / "shop-pipeline"), *arguments],
+        [sys.executable, "-S", str(installed / "bin" / "contract-pipeline"), *arguments],
         cwd=installed.parent,
         env=environment,
         capture_output=True,
@@ -129,7 +129,7 @@ def test_the_package_has_a_command(installed: Path) -> None:
     found = command(installed, PACKAGES, "nothing")
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.startswith("error: unknown command 'nothing'")
-    assert list(installed.glob("shop_pipeline-*.dist-info/licenses/NOTICE"))
+    assert list(installed.glob("contract_pipeline-*.dist-info/licenses/NOTICE"))
 
 
 def test_the_local_cloud_without_its_extra_says_what_to_install(installed: Path, tmp_path: Path) -> None:
@@ -138,5 +138,5 @@ def test_the_local_cloud_without_its_extra_says_what_to_install(installed: Path,
             (tmp_path / path.name).symlink_to(path)
     found = command(installed, tmp_path, "query", "SELECT 1", "--local")
     assert (found.returncode, found.stdout) == (2, "")
-    said = "error: the local cloud needs bqemulator, duckdb: pip install 'shop-pipeline[local]'\n"
+    said = "error: the local cloud needs bqemulator, duckdb: pip install 'contract-pipeline[local]'\n"
     assert found.stderr == said

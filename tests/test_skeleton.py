@@ -136,7 +136,7 @@ def test_a_target_installs_what_it_needs_first(target: str) -> None:
 
 
 def test_git_ignores_what_the_targets_make() -> None:
-    made = [".venv/x", ".local/x", ".mypy_cache/x", "shop_pipeline.egg-info/x", "build/x", "tests/__pycache__/x"]
+    made = [".venv/x", ".local/x", ".mypy_cache/x", "contract_pipeline.egg-info/x", "build/x", "tests/__pycache__/x"]
     ignored = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True)
     assert ignored.stdout.split() == made
 
@@ -165,7 +165,7 @@ def test_a_worker_gets_every_package_and_contract(tmp_path: Path) -> None:
     built = [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", str(tmp_path), str(source)]
     subprocess.run(built, check=True, capture_output=True, timeout=120)
     (sdist,) = tmp_path.glob("*.tar.gz")
-    assert sdist.name == f"shop_pipeline-{PROJECT['version']}.tar.gz"
+    assert sdist.name == f"contract_pipeline-{PROJECT['version']}.tar.gz"
     shutil.unpack_archive(sdist, tmp_path / "worker")
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     target = tmp_path / "installed"

@@ -23,7 +23,7 @@ from transforms.latency import upper_bound
 
 __all__ = ["METRICS", "Kind", "Metric", "MetricValues"]
 
-NAMESPACE = "shop_pipeline"
+NAMESPACE = "contract_pipeline"
 
 
 class Kind(enum.Enum):

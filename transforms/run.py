@@ -10,7 +10,7 @@ from transforms.run_state import RunState, state_of
 
 __all__ = ["PIPELINE_VERSION", "Run"]
 
-PIPELINE_VERSION = version("shop-pipeline")
+PIPELINE_VERSION = version("contract-pipeline")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

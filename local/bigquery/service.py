@@ -22,7 +22,7 @@ SERVING = b"\x08\x01"
 def _command(directory: Path, ports: Ports) -> Command:
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ServiceFailed(f"bigquery: {', '.join(missing)} is not installed: pip install 'shop-pipeline[local]'")
+        raise ServiceFailed(f"bigquery: {', '.join(missing)} is not installed: pip install 'contract-pipeline[local]'")
     folder = SERVICE.folder(directory)
     arguments, python = module_command(SERVER)
     environment = {

@@ -21,8 +21,8 @@ def say_on_stderr(line: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Return the folder `shop-pipeline` in $XDG_CACHE_HOME, else in ~/.cache; create it if it does not exist."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shop-pipeline"
+    """Return the folder `contract-pipeline` in $XDG_CACHE_HOME, else in ~/.cache; create it if it does not exist."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "contract-pipeline"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -52,7 +52,7 @@ def pathing_jar(name: str, say: Say = say_on_stderr) -> Path:
     try:
         from local.programs.maven import fetch
     except ImportError as error:
-        raise ServiceFailed(f"{error.name} is not installed: pip install 'shop-pipeline[local]'") from None
+        raise ServiceFailed(f"{error.name} is not installed: pip install 'contract-pipeline[local]'") from None
     with exclusive(name):
         if not _whole(jar):
             parts = fetch(description["environment"]["name"], lock["sha256"], jar.parent / "maven", say)

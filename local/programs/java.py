@@ -42,7 +42,7 @@ def java() -> Path:
         rejected.append(f"{program} ({'does not run' if version is None else f'Java {version}'})")
     seen = f"; there is {', '.join(rejected)}" if rejected else ""
     raise ServiceFailed(
-        f"no Java from {VERSIONS.start} to {VERSIONS.stop - 1}{seen}: pip install 'shop-pipeline[local]' brings one"
+        f"no Java from {VERSIONS.start} to {VERSIONS.stop - 1}{seen}: pip install 'contract-pipeline[local]' brings one"
     )
 
 

@@ -16,7 +16,7 @@ from operations.doctor.findings import Finding, Mark
 
 __all__ = ["check_disk", "check_python"]
 
-PROJECT = "shop-pipeline"
+PROJECT = "contract-pipeline"
 LEAST_BYTES, ENOUGH_BYTES = 500 << 20, 3 << 30
 """Free space below which something will fail, and below which it may: Prism's build takes 1 GB, jars 350 MB."""
 

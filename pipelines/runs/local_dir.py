@@ -7,7 +7,7 @@ import os
 
 __all__ = ["LOCAL_DIR_HELP", "default_local_dir", "named_folder"]
 
-LOCAL_DIR_VARIABLE = "SHOP_PIPELINE_LOCAL_DIR"
+LOCAL_DIR_VARIABLE = "CONTRACT_PIPELINE_LOCAL_DIR"
 LOCAL_DIR_HELP = f"folder of the local cloud's data (default ${LOCAL_DIR_VARIABLE}, or .local)"
 
 

@@ -15,7 +15,7 @@ __all__ = ["DEFAULT_GROUP", "DEFAULT_TOPIC", "LOCAL_BUCKET", "OperationsOptions"
 
 LOCAL_BUCKET = "gs://ecommerce-data-lake"
 """The bucket of the local cloud."""
-DEFAULT_GROUP = "shop-pipeline"
+DEFAULT_GROUP = "contract-pipeline"
 DEFAULT_TOPIC = "user-events=user_events_streaming"
 
 

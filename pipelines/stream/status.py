@@ -43,7 +43,7 @@ class StreamStatus:
     """Offsets that are left to read, by source."""
     lease: HeldLease | None
     ledger: Mapping[str, Any] | None
-    """The newest line of the ledger about the stream's sources, by column: of the run with the lease, or else of any run."""
+    """The newest line of the ledger about the stream's sources: of the run with the lease, else of any run."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `stream status --format json` prints."""

@@ -70,7 +70,7 @@ def test_a_java_that_only_this_project_finds(tmp_path: Path, monkeypatch: pytest
 def test_a_prism_that_is_here(tmp_path: Path) -> None:
     program = script(tmp_path / "prism", "")
     assert list(check_prism(False, str(program))) == [Finding("prism", Mark.OK, str(program))]
-    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}-loopback", "")
+    kept = script(tmp_path / "cache" / "contract-pipeline" / f"prism-{prism_module.BEAM}-loopback", "")
     assert list(check_prism(True, None)) == [Finding("prism", Mark.OK, str(kept))]
 
 
@@ -88,7 +88,7 @@ def test_a_prism_that_is_yet_to_come(tmp_path: Path) -> None:
     go = script(tmp_path / "path" / "go", "#!/bin/sh\nexit 9\n")  # looked at, not run
     (found,) = check_prism(True, None)
     assert found.message == f"it is not on this machine yet; when a stream starts {go} builds it in a minute or two"
-    assert not (tmp_path / "cache" / "shop-pipeline" / f"prism-{prism_module.BEAM}-loopback").exists()
+    assert not (tmp_path / "cache" / "contract-pipeline" / f"prism-{prism_module.BEAM}-loopback").exists()
 
 
 def test_a_prism_of_another_version(tmp_path: Path) -> None:

@@ -81,6 +81,6 @@ def test_a_mistyped_word_gets_a_suggestion(argv: list[str], meant: str, capsys: 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert launcher.main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("shop-pipeline 0.1.0, apache-beam 2.")
+    assert capsys.readouterr().out.startswith("contract-pipeline 0.1.0, apache-beam 2.")
     assert launcher.main(["help"]) == 0
     assert capsys.readouterr().out.startswith("Files and Kafka into BigQuery")

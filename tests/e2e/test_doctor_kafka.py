@@ -78,8 +78,8 @@ def test_what_a_broker_refuses(
     assert found["topic t"][0] == "wrong"
     assert found["topic t"][1].startswith("no permission on topic t of ")
     assert "Describe and Read" in found["topic t"][2]
-    assert found["group shop-pipeline"][0] == "wrong"
-    assert found["group shop-pipeline"][1].startswith("no permission on the consumer group at ")
+    assert found["group contract-pipeline"][0] == "wrong"
+    assert found["group contract-pipeline"][1].startswith("no permission on the consumer group at ")
 
 
 def test_topics(doctor: Doctor, servers: str) -> None:

@@ -177,7 +177,7 @@ class Newcomer:
         assert Feed(servers, "user-events").visible() == oracle.expected(self._events)["user_events"].read > 0
 
     def after_stream(self, _: str) -> None:
-        self._stream = self._jobs.find("stream-shop-pipeline")
+        self._stream = self._jobs.find("stream-contract-pipeline")
         assert self._stream is not None
         assert self._stream.state is JobState.RUNNING
         expected = oracle.expected(self._events)["user_events"]
@@ -188,7 +188,7 @@ class Newcomer:
 
     def after_stream_status(self, said: str) -> None:
         assert self._stream is not None
-        assert f"stream-shop-pipeline is running (RUNNING), id {self._stream.id}" in said
+        assert f"stream-contract-pipeline is running (RUNNING), id {self._stream.id}" in said
 
     def after_stream_drain(self, _: str) -> None:
         assert self._stream is not None

@@ -93,11 +93,11 @@ def test_a_batch(local_cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
     doors = {
         key[2]: value
         for key, value in found.items()
-        if key[0] == "shop_pipeline_records_total" and key[4] == "customers"
+        if key[0] == "contract_pipeline_records_total" and key[4] == "customers"
     }
     assert doors == {"read": 4, "written": 2, "duplicate": 1, "dead_letter": 1}
-    assert found["shop_pipeline_dead_letters_total", "code", "invalid_value", "table", "customers"] == 1
-    assert found["shop_pipeline_bytes_total", "table", "customers"] == len(text)
+    assert found["contract_pipeline_dead_letters_total", "code", "invalid_value", "table", "customers"] == 1
+    assert found["contract_pipeline_bytes_total", "table", "customers"] == len(text)
     assert documented("batch") == names(found)
     with pytest.raises(URLError):
         scrape(port)  # it was served as long as the run lasted
@@ -137,8 +137,8 @@ def scraped_stream(directory: Path, endpoints: Endpoints) -> tuple[Scrape, dict[
                 found = scrape(port)
             except URLError:
                 return False
-            read = found.get(("shop_pipeline_records_total", "door", "read", "table", "user_events_streaming"), 0)
-            return read == 460 and found["shop_pipeline_lag_records",] == 0
+            read = found.get(("contract_pipeline_records_total", "door", "read", "table", "user_events_streaming"), 0)
+            return read == 460 and found["contract_pipeline_lag_records",] == 0
 
         try:
             wait_until(caught_up, process=start.process)
@@ -155,20 +155,20 @@ def test_a_stream_on_prism(kafka_cloud: tuple[Path, Endpoints]) -> None:
     found, summary = scraped_stream(*kafka_cloud)
     name, table = "user_events_streaming", summary["tables"]["user_events_streaming"]
     for door in ("read", "written", "duplicate", "dead_letter"):
-        assert found["shop_pipeline_records_total", "door", door, "table", name] == table[door]
+        assert found["contract_pipeline_records_total", "door", door, "table", name] == table[door]
     for code, number in table["dead_letter_by_code"].items():
-        assert found["shop_pipeline_dead_letters_total", "code", code, "table", name] == number
-    assert found["shop_pipeline_latency_seconds_count", "table", name] == table["written"]
-    assert found["shop_pipeline_latency_seconds_bucket", "le", "+Inf", "table", name] == table["written"]
-    assert 0 < found["shop_pipeline_latency_seconds_sum", "table", name] < 600 * table["written"]
-    keys = [value for key, value in found.items() if key[0] == "shop_pipeline_index_keys" and key[-1] == name]
+        assert found["contract_pipeline_dead_letters_total", "code", code, "table", name] == number
+    assert found["contract_pipeline_latency_seconds_count", "table", name] == table["written"]
+    assert found["contract_pipeline_latency_seconds_bucket", "le", "+Inf", "table", name] == table["written"]
+    assert 0 < found["contract_pipeline_latency_seconds_sum", "table", name] < 600 * table["written"]
+    keys = [value for key, value in found.items() if key[0] == "contract_pipeline_index_keys" and key[-1] == name]
     assert sum(keys) == table["written"]
-    assert found["shop_pipeline_append_retries_total",] == 1
-    assert found["shop_pipeline_lost_offsets_total",] == 30
-    assert found["shop_pipeline_bucket_takes_total", "lane", f"metered.{name}", "table", name] == len(keys)
-    assert found["shop_pipeline_bytes_total", "table", name] > 100 * table["read"] / 2
-    assert time.time() - 120 < found["shop_pipeline_status_timestamp_seconds",] <= time.time()
-    assert found["shop_pipeline_records_per_second",] >= 0
+    assert found["contract_pipeline_append_retries_total",] == 1
+    assert found["contract_pipeline_lost_offsets_total",] == 30
+    assert found["contract_pipeline_bucket_takes_total", "lane", f"metered.{name}", "table", name] == len(keys)
+    assert found["contract_pipeline_bytes_total", "table", name] > 100 * table["read"] / 2
+    assert time.time() - 120 < found["contract_pipeline_status_timestamp_seconds",] <= time.time()
+    assert found["contract_pipeline_records_per_second",] >= 0
     assert documented("stream") == names(found)
 
 

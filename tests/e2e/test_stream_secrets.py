@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 LOG = "org.slf4j.simpleLogger.log"
 VARIABLE = "SHOP_KAFKA_PASSWORD"
-MARK = "SHOP_PIPELINE_SECRETS_TEST"
+MARK = "CONTRACT_PIPELINE_SECRETS_TEST"
 LETTERS = string.ascii_letters + string.digits
 
 

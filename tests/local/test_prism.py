@@ -65,7 +65,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_one_on_the_path_if_it_is_of_beams_version(tmp_path: Path) -> None:
     said: list[str] = []
     file = script(tmp_path / "path" / "prism", built_from(f"v{BEAM}"))
-    kept = script(tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}-loopback", "")
+    kept = script(tmp_path / "cache" / "contract-pipeline" / f"prism-{BEAM}-loopback", "")
     assert prism(said.append) == file
     assert said == [f"{file} {EVERYWHERE}"]
     said.clear()
@@ -93,7 +93,7 @@ def test_it_is_built_once_and_nothing_else_is_left(tmp_path: Path) -> None:
     said: list[str] = []
     go = script(tmp_path / "path" / "go", GO)
     found = prism(said.append)
-    assert found == tmp_path / "cache" / "shop-pipeline" / f"prism-{BEAM}-loopback"
+    assert found == tmp_path / "cache" / "contract-pipeline" / f"prism-{BEAM}-loopback"
     assert found.read_text() == (
         f"{go} github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}\n"
         'lis, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))\n'

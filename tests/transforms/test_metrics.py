@@ -31,7 +31,7 @@ def test_a_step_counts_for_beam_and_for_this_process() -> None:
     with registered("metrics-token", state):
         result = pipeline.run()
         result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace("shop_pipeline"))
+    found = result.metrics().query(MetricsFilter().with_namespace("contract_pipeline"))
     counters = {one.key.metric.name: one.committed for one in found["counters"]}
     assert counters == {
         f"bytes.{TABLE}": 30,
@@ -58,6 +58,6 @@ def test_a_counter_without_labels_is_there_from_the_start() -> None:
 
 def test_names_are_what_prometheus_takes() -> None:
     assert len({metric.served_as for metric in METRICS}) == len(METRICS)
-    assert LATENCY.served_as == "shop_pipeline_latency_seconds"
+    assert LATENCY.served_as == "contract_pipeline_latency_seconds"
     for metric in METRICS:
         assert metric.served_as.endswith("_total") == (metric.kind is Kind.COUNTER)
