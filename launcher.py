@@ -10,6 +10,7 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py runs --local                     # the runs and their records by door
   python3 launcher.py dead-letters list --run last --local    # what was refused, and why
   python3 launcher.py reconcile --local                # whether ledger, tables, dead letters and files agree
+  python3 launcher.py report --output report.html --local    # a page on all of it; --serve: while a stream runs
   python3 launcher.py replay --table customers --dry_run --local    # dead letters through today's contracts again
   python3 launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \
       --processed gs://B/processed --dead_letters gs://B/dead_letters --region R --temp_location gs://B/tmp
@@ -88,6 +89,7 @@ COMMANDS = (
     "dead-letters",
     "runs",
     "reconcile",
+    "report",
     "demo",
     "doctor",
     "generate",

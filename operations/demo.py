@@ -26,6 +26,8 @@ def next_steps(local: str) -> list[str]:
         f"  python3 launcher.py query {local} \\",
         '      "SELECT * FROM pipeline_operations.ledger_current LIMIT 5"',
         f"  python3 launcher.py dead-letters list --run last --limit 5 {local}",
+        "  # all of it on one page",
+        f"  python3 launcher.py report --output report.html {local}",
         "  # the same files again: every record is a duplicate",
         f"  python3 launcher.py batch --runner DirectRunner {local}",
         "  # your own files",

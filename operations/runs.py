@@ -10,7 +10,7 @@ from connectors.bookkeeping.current_lines import SINCE, current_query
 from connectors.bookkeeping.line_sums import DOORS
 from contracts.errors import UsageError
 
-__all__ = ["about_run", "recent_runs"]
+__all__ = ["about_run", "recent_runs", "runs_query"]
 
 TIMES = (
     "MIN(started_at) AS began, MAX(recorded_at) AS last_line,"
@@ -18,13 +18,19 @@ TIMES = (
 )
 
 
+def runs_query(warehouse: Warehouse, dataset: str) -> str:
+    """Return the query of the runs that have written to the ledger since @since, one row each."""
+    why = "MAX(IF(kind = 'run', JSON_VALUE(detail, '$.why'), NULL)) AS why"
+    return (
+        f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES}, {_doors()}, {why}"
+        f" FROM ({_lines(warehouse, dataset)}) GROUP BY 1, 2"
+    )
+
+
 def recent_runs(warehouse: Warehouse, dataset: str, since: datetime, limit: int) -> list[dict[str, Any]]:
     """Return the newest runs that have written to the ledger since then, one row each, the newest first."""
     return warehouse.query(
-        f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES},"
-        f" {_doors()} FROM ({_lines(warehouse, dataset)}) GROUP BY 1, 2"
-        f" ORDER BY began DESC LIMIT {limit}",
-        since=since,
+        f"SELECT * FROM ({runs_query(warehouse, dataset)}) ORDER BY began DESC LIMIT {limit}", since=since
     )
 
 

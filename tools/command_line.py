@@ -25,6 +25,7 @@ COMMANDS = (
     "dead-letters",
     "runs",
     "reconcile",
+    "report",
     "demo",
     "doctor",
     "generate",

@@ -1,15 +1,14 @@
-"""Tables of contracts as one HTML page, which needs no network and runs no script."""
+"""Tables of contracts as HTML: one page, which needs no network and runs no script, or a part of another page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 
-from console.printable import printable
+from console.html import Html, Part, document, tag
 from contracts.odcs.documentation import COLUMN_HEAD, column_cells, facts
 from contracts.table import Table
 
-__all__ = ["page"]
+__all__ = ["contract", "page"]
 
 STYLE = """
 body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222; }
@@ -17,30 +16,50 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; vertical-align: top; }
 code { background: #f3f3f3; }
 """
+WHOLE = "refused as a whole"
 
 
 def page(tables: Sequence[Table]) -> str:
     """Return the page. All that contracts say is escaped."""
-    return "\n".join(_lines(tables)) + "\n"
+    title = ", ".join(table.name for table in tables)
+    return document(title, STYLE, ((tag("h1", table.name, id=table.name), contract(table)) for table in tables))
 
 
-def _lines(tables: Sequence[Table]) -> Iterator[str]:
-    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    yield f"<title>{_text(', '.join(table.name for table in tables))}</title>\n<style>{STYLE}</style>\n</head>\n<body>"
-    for table in tables:
-        yield f'<h1 id="{_text(table.name)}">{_text(table.name)}</h1>'
-        if table.description:
-            yield f"<p>{_text(table.description)}</p>"
-        yield "<ul>"
-        yield from (f"<li>{_text(fact)}</li>" for fact in facts(table))
-        yield "</ul>\n<table>"
-        yield f"<tr>{''.join(f'<th>{name}</th>' for name in COLUMN_HEAD)}</tr>"
-        for cells in column_cells(table):
-            yield f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
-        yield "</table>"
-    yield "</body>\n</html>"
+def contract(table: Table, refused: Mapping[tuple[str, str | None], int] | None = None) -> tuple[Part, ...]:
+    """Return what a contract says about a table, below its heading.
+
+    `refused` is the number of dead letters by code and field; given, a column says how often each rule refused.
+    """
+    head = [tag("th", name, scope="col") for name in (*COLUMN_HEAD, *([] if refused is None else ["refused"]))]
+    paths = {cells[0].strip("`") for cells in column_cells(table)}
+    counts: dict[str, list[str]] = {}
+    for (code, field), number in sorted((refused or {}).items(), key=lambda item: (-item[1], str(item[0]))):
+        path = (field or "").replace("[]", "")
+        counts.setdefault(path if path in paths else WHOLE, []).append(
+            f"{code} {number:,}" if path in paths or not field else f"{code} of {field} {number:,}"
+        )
+    rows = []
+    for cells in column_cells(table):
+        found = [] if refused is None else [tag("td", ", ".join(counts.get(cells[0].strip("`"), [])))]
+        rows.append(
+            tag("tr", tag("th", _marked(cells[0]), scope="row"), (tag("td", _marked(c)) for c in cells[1:]), found)
+        )
+    named = [f"{WHOLE}: {', '.join(counts[WHOLE])}"] if WHOLE in counts else []
+    return (
+        tag("p", table.description) if table.description else None,
+        tag("ul", (tag("li", _marked(fact)) for fact in [*facts(table), *named]), class_="facts"),
+        tag(
+            "div",
+            tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_="many"),
+            class_="scroll",
+            tabindex=0,
+            role="region",
+            aria_label=f"Columns of {table.name}",
+        ),
+    )
 
 
-def _text(value: str) -> str:
-    return escape(printable(value.replace("`", "")))
+def _marked(words: str) -> Iterator[Html | str]:
+    """Yield Markdown whose only marks are backticks."""
+    for number, part in enumerate(words.split("`")):
+        yield tag("code", part) if number % 2 else part

@@ -133,14 +133,14 @@ def test_a_printed_command_works_as_printed(checkout: Path, command: str) -> Non
     if "contracts diff" in command:  # of the drafts that the commands before have made
         shutil.rmtree(checkout / "OLD_CONTRACTS")
         shutil.copytree(checkout / "MY_CONTRACTS", checkout / "OLD_CONTRACTS")
-    until_stopped = " stream " in command and "--stop_when_idle" not in command
+    until_stopped = " --serve " in command or (" stream " in command and "--stop_when_idle" not in command)
     process = typed(checkout, command) if command in NO_PLACE else forked(checkout, command)
     said = ""
     if until_stopped:
         assert process.stderr is not None
         for line in process.stderr:
             said += line
-            if re.search(r", written [1-9]", line):
+            if re.search(r", written [1-9]|^serving the report at ", line):
                 process.send_signal(signal.SIGINT)
                 break
     out, err = process.communicate(timeout=240)
