@@ -24,6 +24,7 @@ FAILED = (1, 3, 5, 2)
 """Colors of the other states, in turn."""
 REFUSALS = (1, 2, 3, 4, 5, 0)
 """Colors of error codes, the most frequent first."""
+PIPELINES = (0, 2, 5, 3)
 OTHERS = 7
 
 
@@ -44,7 +45,7 @@ def charts_of(figures: Figures) -> dict[str, Chart]:
         "pipelines": Chart(
             title="Runs by pipeline",
             what=f"Batches, streams and replays that began in each {step}.",
-            series=_stack(window, ((at, pipeline, number) for (at, pipeline, _), number in states)),
+            series=_stack(window, ((at, pipeline, number) for (at, pipeline, _), number in states), PIPELINES),
             unit="runs",
             labels=labels,
             marks=marks,

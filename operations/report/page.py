@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 
 from console.html import Html, Part, document, joined, tag
 from contracts.service_levels import shown_seconds
 from operations.contracts.page import contract
 from operations.report.charts import PERCENTILES, charts_of, doors_of, latencies_of
-from operations.report.figures import SHOWN_GROUPS, SHOWN_RUNS, Figures, Group
+from operations.report.figures import Figures, Group
+from operations.report.parts import (
+    BAD,
+    TONES,
+    cut_note,
+    duration,
+    empty_box,
+    moment,
+    plain_number,
+    share,
+    state_word,
+    titled_table,
+)
 from operations.report.style import STYLE
 from operations.report.svg import drawn
 
@@ -25,9 +35,6 @@ SECTIONS = {
     "freshness": "Freshness and quality",
     "contracts": "Contracts",
 }
-GOOD, BAD, WARN = "good", "bad", "warn"
-TONES = {"done": GOOD, "kept": GOOD, "running": "", "no end recorded": WARN, "quality_broken": WARN}
-"""How a state looks; all others are bad. The word is always there, too."""
 SHOWN_CONTRACTS = 60
 
 
@@ -58,7 +65,7 @@ def page(figures: Figures, *remarks: Part) -> str:
             _section("records", _pair(charts["records"], charts["duplicates"]), _doors(figures)),
             _section("speed", _pair(charts["throughput"], charts["latency"]), _latencies(figures)),
             _section("dead-letters", _pair(charts["codes"], charts["refused"]), _groups(figures)),
-            _section("freshness", _pair(_levels(figures), _quality(figures))),
+            _section("freshness", _levels(figures), _quality(figures), _loaded(figures)),
             _section("contracts", _contracts(figures)),
             id="main",
         ),
@@ -92,13 +99,13 @@ def _cards(figures: Figures) -> Html:
     cards: list[tuple[str, str, Part]] = [
         ("runs", f"{states.total():,}", tag("b", f"{failed:,} failed", class_=BAD) if failed else "none failed"),
         ("records read", f"{read:,}", ""),
-        ("written", f"{sums['written']:,}", _share(sums["written"], read)),
-        ("duplicates", f"{sums['duplicate']:,}", _share(sums["duplicate"], read)),
+        ("written", f"{sums['written']:,}", share(sums["written"], read)),
+        ("duplicates", f"{sums['duplicate']:,}", share(sums["duplicate"], read)),
         ("dead letters", f"{letters:,}", f"{figures.open:,} open"),
         (
             "age of the newest row",
             "none" if newest is None else shown_seconds(_age(figures, newest)),
-            _moment(newest) if newest else None,
+            moment(newest) if newest else None,
         ),
     ]
     return tag(
@@ -116,9 +123,9 @@ def _runs(figures: Figures) -> Part:
         [
             tag("code", run["run"]),
             run["pipeline"],
-            _state(run["state"]),
-            _moment(run["began"]),
-            shown_seconds(run["seconds"] or 0),
+            state_word(run["state"]),
+            moment(run["began"]),
+            tag("span", shown_seconds(run["seconds"] or 0), class_="w"),
             *(f"{run[door]:,}" for door in ("read", "written", "duplicate", "dead_letter")),
             f"{run['read'] / max(run['seconds'] or 0, 1):,.0f}",
             (run["why"] or "")[:300],
@@ -138,12 +145,12 @@ def _runs(figures: Figures) -> Part:
         "records/s",
         "why",
     )
-    return _table(
+    return titled_table(
         "The newest runs",
         head,
         rows,
         range(5, 10),
-        _cap(len(rows), total, "runs", f"--since, or runs --limit N, shows others; {SHOWN_RUNS} are shown"),
+        cut_note(len(rows), total, "runs", "launcher.py runs --limit N lists more"),
     )
 
 
@@ -152,21 +159,21 @@ def _doors(figures: Figures) -> Part:
         [
             name,
             *(f"{number:,}" for number in counts.values()),
-            _share(counts["duplicate"], counts["read"]),
-            _share(counts["dead_letter"], counts["read"]),
+            share(counts["duplicate"], counts["read"]),
+            share(counts["dead_letter"], counts["read"]),
         ]
         for name, counts in doors_of(figures.flows).items()
     ]
     head = ("table", "read", "written", "duplicate", "dead letter", "duplicates", "refused")
-    return _table("Records by table", head, rows, range(1, 7)) if rows else None
+    return titled_table("Records by table", head, rows, range(1, 7)) if rows else None
 
 
 def _latencies(figures: Figures) -> Part:
     rows = [
-        [name, *("" if value is None else _seconds(value) for value in values)]
+        [name, *("" if value is None else duration(value) for value in values)]
         for name, values in latencies_of(figures.flows).items()
     ]
-    return _table("Latency by table", ("table", *PERCENTILES), rows, range(1, 4)) if rows else None
+    return titled_table("Latency by table", ("table", *PERCENTILES), rows, range(1, 4)) if rows else None
 
 
 def _groups(figures: Figures) -> Part:
@@ -179,17 +186,17 @@ def _groups(figures: Figures) -> Part:
             group.field or "",
             f"{group.letters:,}",
             f"{group.open:,}",
-            _moment(group.newest),
+            moment(group.newest),
         ]
         for group in figures.groups
     ]
     head = ("table", "code", "field", "dead letters", "open", "newest")
-    note = _cap(
-        len(rows), figures.group_count, "groups", f"the largest {SHOWN_GROUPS}; launcher.py dead-letters list shows all"
+    note = cut_note(
+        len(rows), figures.group_count, "groups", "those with most dead letters; launcher.py dead-letters list has all"
     )
     samples = [_samples(group) for group in figures.groups if group.samples]
     return joined(
-        _table("By table, code and field", head, rows, (3, 4), note),
+        titled_table("By table, code and field", head, rows, (3, 4), note),
         tag(
             "div",
             tag("h3", "Samples"),
@@ -224,23 +231,24 @@ def _levels(figures: Figures) -> Part:
         [
             each.table,
             each.level.name,
-            _state(each.outcome.value),
+            state_word(each.outcome.value),
             "" if each.seconds is None else shown_seconds(each.seconds),
             shown_seconds(each.level.seconds),
             each.why,
         ]
         for each in figures.levels
     ]
-    loads: list[list[Part]] = [
-        [name, _moment(newest), f"{shown_seconds(_age(figures, newest))}"] for name, newest in figures.loaded.items()
+    head = ("table", "level", "outcome", "is", "at most", "why")
+    if not rows:
+        return empty_box("Service levels", "No table that exists has one in its contract (slaProperties).")
+    return titled_table("Service levels", head, rows)
+
+
+def _loaded(figures: Figures) -> Part:
+    rows: list[list[Part]] = [
+        [name, moment(newest), shown_seconds(_age(figures, newest))] for name, newest in figures.loaded.items()
     ]
-    return tag(
-        "div",
-        _table("Service levels", ("table", "level", "outcome", "is", "at most", "why"), rows)
-        if rows
-        else _none("Service levels", "No table that exists has one in its contract (slaProperties)."),
-        _table("Last rows", ("table", "written", "age"), loads) if loads else None,
-    )
+    return titled_table("Last rows", ("table", "written", "age"), rows) if rows else None
 
 
 def _quality(figures: Figures) -> Part:
@@ -248,8 +256,8 @@ def _quality(figures: Figures) -> Part:
         [
             each["name"],
             each["rule"],
-            _state(each["state"]),
-            _number(each["value"]),
+            state_word(each["state"]),
+            plain_number(each["value"]),
             each["expected"] or each["why"] or "",
             f"{each['broken']:,} of {each['checked']:,}",
         ]
@@ -257,8 +265,8 @@ def _quality(figures: Figures) -> Part:
     ]
     head = ("table", "rule", "newest", "is", "expected", "not kept")
     if not rows:
-        return _none("Quality rules", "No run has checked one in this time.")
-    return _table("Quality rules", head, rows, (3, 5))
+        return empty_box("Quality rules", "No run has checked one in this time.")
+    return titled_table("Quality rules", head, rows, (3, 5))
 
 
 def _contracts(figures: Figures) -> Part:
@@ -280,72 +288,11 @@ def _contracts(figures: Figures) -> Part:
     )
     others = sorted(by_table.keys() - figures.tables.keys())
     unknown = f"No contract names {', '.join(others[:10])}: give theirs by --contracts." if others else None
-    cap = _cap(min(len(names), SHOWN_CONTRACTS), len(names), "contracts", "those with most dead letters")
+    cap = cut_note(min(len(names), SHOWN_CONTRACTS), len(names), "contracts", "those with most dead letters")
     return joined(
         shown, tag("p", unknown, class_="warn") if unknown else None, tag("p", cap, class_="soft") if cap else None
     )
 
 
-def _table(
-    title: str, head: Sequence[str], rows: Iterable[Sequence[Part]], right: Iterable[int] = (), note: str | None = None
-) -> Html:
-    """Return a table in its own box, which scrolls sideways if the page is too narrow."""
-    numbers = set(right)
-    kinds = ["n" if number in numbers else None for number in range(len(head))]
-    body = (
-        tag(
-            "tr",
-            tag("th", row[0], scope="row"),
-            (tag("td", cell, class_=kind) for cell, kind in zip(row[1:], kinds[1:], strict=True)),
-        )
-        for row in rows
-    )
-    table = tag(
-        "table",
-        tag(
-            "thead",
-            tag("tr", (tag("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True))),
-        ),
-        tag("tbody", body),
-        aria_label=title,
-        class_="many" if len(head) > 5 else None,
-    )
-    scroll = tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=title)
-    return tag("div", tag("h3", title), tag("p", note, class_="soft") if note else None, scroll, class_="box")
-
-
-def _none(title: str, why: str) -> Html:
-    return tag("div", tag("h3", title), tag("p", why, class_="empty"), class_="box")
-
-
-def _cap(shown: int, total: int, what: str, how: str) -> str | None:
-    return f"{shown:,} of {total:,} {what}: {how}." if shown < total else None
-
-
-def _state(state: str) -> Html:
-    return tag("span", state.replace("_", " "), class_=f"w {TONES.get(state, BAD)}".strip())
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else ""
-
-
-def _moment(moment: datetime) -> Html:
-    return tag(
-        "time",
-        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}",
-        datetime=f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        class_="w",
-    )
-
-
-def _age(figures: Figures, moment: datetime) -> float:
-    return max((figures.window.until - moment).total_seconds(), 0)
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:,.0f} ms" if value < 1 else f"{value:,.1f} s"
-
-
-def _number(value: str | None) -> str:
-    return "" if value is None else f"{Decimal(value).normalize():,f}"
+def _age(figures: Figures, newest: datetime) -> float:
+    return max((figures.window.until - newest).total_seconds(), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from contracts.errors import UsageError
@@ -14,38 +14,27 @@ __all__ = ["Step", "Window", "parse_since"]
 
 SINCE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+MONDAY = datetime(2001, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(days=3660)
 
 
 class Step(enum.Enum):
-    """The length of one step of a chart, named as TIMESTAMP_TRUNC names it."""
+    """The length of one step of a chart. In UTC no hour, day or week is longer or shorter than others."""
 
-    MINUTE = "MINUTE"
-    HOUR = "HOUR"
-    DAY = "DAY"
-    WEEK = "ISOWEEK"
+    MINUTE = timedelta(minutes=1)
+    HOUR = UNITS["h"]
+    DAY = UNITS["d"]
+    WEEK = UNITS["w"]
     """From Monday."""
-
-    @property
-    def length(self) -> timedelta:
-        """Of a day and a week in UTC, which has no longer and no shorter ones."""
-        return {Step.MINUTE: timedelta(minutes=1), Step.HOUR: UNITS["h"], Step.DAY: UNITS["d"]}.get(self, UNITS["w"])
 
     @property
     def word(self) -> str:
         """The step in a sentence."""
-        return "week" if self is Step.WEEK else self.value.lower()
+        return self.name.lower()
 
     def begin(self, moment: datetime) -> datetime:
         """Return when the step of a moment began, in UTC."""
-        minute = moment.replace(second=0, microsecond=0)
-        if self is Step.MINUTE:
-            return minute
-        hour = minute.replace(minute=0)
-        if self is Step.HOUR:
-            return hour
-        day = hour.replace(hour=0)
-        return day if self is Step.DAY else day - timedelta(days=day.weekday())
+        return moment - (moment - MONDAY) % self.value
 
 
 LONGEST_OF = {Step.MINUTE: timedelta(hours=1), Step.HOUR: timedelta(days=2), Step.DAY: timedelta(days=92)}
@@ -77,7 +66,7 @@ class Window:
         starts = []
         while at <= self.until:
             starts.append(at)
-            at += self.step.length
+            at += self.step.value
         return starts
 
     @property
@@ -100,8 +89,9 @@ class Window:
 
     def truncated(self, moment: str) -> str:
         """Return the SQL of the step of a moment, which is SQL; one before the first step belongs to the first."""
-        first = f"TIMESTAMP '{self.starts[0]:%Y-%m-%d %H:%M:%S}+00'"
-        return f"GREATEST(TIMESTAMP_TRUNC({moment}, {self.step.value}), {first})"
+        first = f"UNIX_MICROS(TIMESTAMP '{self.starts[0]:%Y-%m-%d %H:%M:%S}+00')"
+        passed = f"GREATEST(UNIX_MICROS({moment}) - {first}, 0)"
+        return f"TIMESTAMP_MICROS({first} + {passed} - MOD({passed}, {self.step.value // timedelta(microseconds=1)}))"
 
 
 def parse_since(given: str) -> timedelta:

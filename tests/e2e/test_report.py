@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from operations.report.window import Window
 from tests.e2e.clouds import Cloud
 from tests.people import CLEAN, CONTRACT, NUMBER, WORD, broken
 
@@ -160,6 +162,18 @@ def test_no_markup_of_the_data_is_on_the_page(report: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
     assert "<script" not in page
     assert "email: *** breaks a rule of the contract: an e-mail address" in page
+
+
+@pytest.mark.parametrize("days", [0.03, 1, 30, 400])
+def test_bigquery_has_the_same_steps(cloud: Cloud, report: Path, days: float) -> None:
+    until = datetime(2026, 5, 20, 12, 34, 56, tzinfo=UTC)
+    window = Window(until - timedelta(days=days), until)
+    moments = [*window.starts, window.since, until, until - timedelta(days=9_999)]
+    terms = ", ".join(f"TIMESTAMP '{each:%Y-%m-%d %H:%M:%S}+00'" for each in moments)
+    rows = cloud.rows(f"SELECT at, {window.truncated('at')} AS step FROM UNNEST([{terms}]) AS at")
+    assert {row["at"]: row["step"] for row in rows} == {
+        each: max(window.step.begin(each), window.starts[0]) for each in moments
+    }
 
 
 @pytest.mark.parametrize(

@@ -162,8 +162,8 @@ def test_steps(length: timedelta, step: Step, first: str) -> None:
 def test_a_window_covers_its_time(until: datetime, minutes: int) -> None:
     until = until.replace(tzinfo=UTC)
     window = Window(until - timedelta(minutes=minutes), until)
-    assert window.starts[0] <= window.since < window.starts[0] + window.step.length
-    assert window.starts[-1] <= until < window.starts[-1] + window.step.length
+    assert window.starts[0] <= window.since < window.starts[0] + window.step.value
+    assert window.starts[-1] <= until < window.starts[-1] + window.step.value
 
 
 def test_charts_have_the_figures() -> None:
