@@ -174,11 +174,11 @@ class Warehouse:
     def query(
         self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None
     ) -> list[dict[str, Any]]:
-        """Run a statement with named parameters and return its rows."""
+        """Run a statement with named parameters and return its rows: one request if it is short."""
         config = bigquery.QueryJobConfig(
             query_parameters=[_parameter(name, value) for name, value in parameters.items()]
         )
-        rows = self.client.query(sql, job_config=config, location=self.location).result()
+        rows = self.client.query_and_wait(sql, job_config=config, location=self.location)
         return [dict(row.items()) for row in rows]
 
     def update(self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None) -> int:

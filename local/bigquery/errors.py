@@ -14,6 +14,7 @@ import duckdb
 import grpc
 import pyarrow as pa
 from bqemulator.api import app as application
+from bqemulator.api.routes import jobs as job_routes
 from bqemulator.domain.errors import DomainError, ErrorDetail, InternalError, InvalidQueryError
 from bqemulator.grpc_api import write_servicer
 from bqemulator.grpc_api.read_servicer import BigQueryReadHandler
@@ -52,6 +53,7 @@ def apply() -> None:
     """Apply all patches of errors."""
     answer_requests()
     answer_queries()
+    answer_short_queries()
     answer_appends()
     answer_reads()
 
@@ -94,6 +96,22 @@ def answer_queries() -> None:
         return run
 
     patch(InvalidQueryError, "__init__", readable)
+
+
+def answer_short_queries() -> None:
+    """Answer a failed query of `jobs.query`, which has no job that could be asked for it, with its error. Upstream the
+    answer has no rows and status 200, and the client takes the failure for an empty result.
+    """
+
+    def raising(make: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*, config: Mapping[str, Any], **job: Any) -> Any:
+            if set(config) == {"query"} and set(config["query"]) == {"query"}:  # `jobs.insert` has the client's options
+                raise  # it is called while the error is handled
+            return make(config=config, **job)
+
+        return run
+
+    patch(job_routes, "_failed_job_meta", raising)
 
 
 def answer_appends() -> None:

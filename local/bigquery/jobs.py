@@ -59,7 +59,7 @@ def make_jobs_atomic() -> None:
     """Upstream, a job with a known id runs again, where BigQuery answers 409 and the client fetches the job. Also, a
     job is recorded after its effect is committed, so a kill between the two leaves an effect without a record. The
     patch answers 409, and commits effect and record in one transaction. A script commits as its statements say, and
-    is recorded afterwards.
+    is recorded afterwards. A SELECT has no effect: its record, like its rows, is kept in memory only.
     """
 
     def refusing_known(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -76,6 +76,10 @@ def make_jobs_atomic() -> None:
             if isinstance(what, str) and _is_script(what):
                 return await execute(project, job_id, what, *args, **kwargs)
             context = _context(args, kwargs)
+            if isinstance(what, str) and executor.classify_statement_type(what) == "SELECT":
+                job = await execute(project, job_id, what, *args, **kwargs)
+                catalog = context.catalog
+                return (catalog._cache if isinstance(catalog, DuckDBCatalogRepository) else catalog).upsert_job(job)
             with transaction(context):
                 job = await execute(project, job_id, what, *args, **kwargs)
                 context.catalog.upsert_job(job)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from bqemulator.catalog import ddl_sync
 from bqemulator.jobs import executor
 from bqemulator.sql.translator import SQLTranslator
 from sqlglot.dialects.bigquery import BigQuery
@@ -27,6 +28,7 @@ def apply() -> None:
     """Apply the patches."""
     index_arrays_by_any_expression()
     parse_once()
+    judge_once()
     translate_once()
 
 
@@ -71,6 +73,37 @@ def parse_once() -> None:
         return parse_or_copy
 
     patch(Dialect, "parse", remembering)
+
+
+def judge_once() -> None:
+    """Upstream, each statement is parsed again by every step that asks whether it is a CREATE or a DROP, and by those
+    that ask whether it changes a table that cannot be changed. The answers depend on the text only, so the patch keeps
+    them; a SELECT changes nothing.
+    """
+
+    def remembering(judge: Callable[..., Any]) -> Callable[..., Any]:
+        known = _Recent[Any]()
+        return lambda sql, *more: known.get((sql, *more), lambda: judge(sql, *more))
+
+    def of_changes(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(project: str, sql: str, context: Any) -> Any:
+            return None if executor.classify_statement_type(sql) == "SELECT" else step(project, sql, context)
+
+        return run
+
+    def of_changes_later(step: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def run(project: str, sql: str, context: Any) -> None:
+            if executor.classify_statement_type(sql) != "SELECT":
+                await step(project, sql, context)
+
+        return run
+
+    for kind in ("catalog_drop", "create_schema", "plain_create_table", "plain_create_view"):
+        patch(ddl_sync, f"_detect_{kind}", remembering)
+    for name in ("classify_statement_type", "detect_drop_routine"):
+        patch(executor, name, remembering)
+    patch(executor, "_reject_dml_on_immutable", of_changes)
+    patch(executor, "_capture_dml_snapshots", of_changes_later)
 
 
 def translate_once() -> None:

@@ -283,7 +283,7 @@ class StreamSite:
     def _expansion(self) -> Sequence[str]:
         if self.expansion is not None:
             return self.expansion
-        return expansion_options() if self.engines is None and self.launcher is None else ()
+        return expansion_options() if self.launcher is None else ()
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to a query; {data} and {operations} are the site's datasets."""

@@ -252,7 +252,7 @@ def kill_a_task_manager_that_works(endpoints: Endpoints, job: Job) -> None:
     workers = []
     for pool in (flink_cluster.PYTHON_WORKERS, flink_cluster.JAVA_WORKERS):
         started = psutil.Process(endpoints.services[pool.name].process.pid).children(recursive=True)
-        its = [one for one in started if any(f":{port}" in " ".join(one.cmdline()) for port in listening)]
+        its = [one for one in started if any(to.raddr and to.raddr.port in listening for to in one.net_connections())]
         assert its, pool.name
         workers += its
     for pid in (process.pid, *(one.pid for one in workers)):

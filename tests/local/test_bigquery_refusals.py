@@ -86,6 +86,15 @@ def test_sql_reaches_no_file_outside(cloud: Endpoints, client: bigquery.Client, 
     assert [file.name for file in secret.parent.iterdir()] == ["secret.csv"]
 
 
+def test_a_short_query_that_fails_is_no_empty_result(client: bigquery.Client, dataset: str) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        client.query_and_wait(f"SELECT * FROM `{PROJECT}.{dataset}.nowhere`", retry=None, job_retry=None)
+    with pytest.raises(BadRequest, match="SELEC"):
+        client.query_and_wait("SELEC 1", retry=None, job_retry=None)
+    with pytest.raises(BadRequest, match="no such"):
+        client.query_and_wait("SELECT ERROR('no such')", retry=None, job_retry=None)
+
+
 @pytest.mark.parametrize("kind", ["CSV", "PARQUET", "AVRO", "ORC"])
 def test_a_load_reaches_no_file_outside(client: bigquery.Client, dataset: str, secret: Path, kind: str) -> None:
     table = f"{PROJECT}.{dataset}.{kind.lower()}"
