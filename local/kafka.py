@@ -41,7 +41,12 @@ SETTINGS = {
     "log.index.size.max.bytes": "1048576",
     # After a kill, the next broker may not register before the session of the killed one has ended.
     "broker.session.timeout.ms": "4000",
-    "broker.heartbeat.interval.ms": "500",
+    "broker.heartbeat.interval.ms": "1500",
+    # One broker with few clients: idle, it needs half of the CPU that the defaults need.
+    "metadata.max.idle.interval.ms": "0",
+    "num.network.threads": "1",
+    "num.io.threads": "2",
+    "background.threads": "2",
 }
 HEAP = "-Xmx512m"
 FORMATTED = "formatted"

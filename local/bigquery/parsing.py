@@ -28,7 +28,7 @@ def apply() -> None:
     """Apply the patches."""
     index_arrays_by_any_expression()
     parse_once()
-    judge_once()
+    decide_once()
     translate_once()
 
 
@@ -75,15 +75,15 @@ def parse_once() -> None:
     patch(Dialect, "parse", remembering)
 
 
-def judge_once() -> None:
+def decide_once() -> None:
     """Upstream, each statement is parsed again by every step that asks whether it is a CREATE or a DROP, and by those
     that ask whether it changes a table that cannot be changed. The answers depend on the text only, so the patch keeps
     them; a SELECT changes nothing.
     """
 
-    def remembering(judge: Callable[..., Any]) -> Callable[..., Any]:
+    def remembering(decide: Callable[..., Any]) -> Callable[..., Any]:
         known = _Recent[Any]()
-        return lambda sql, *more: known.get((sql, *more), lambda: judge(sql, *more))
+        return lambda sql, *more: known.get((sql, *more), lambda: decide(sql, *more))
 
     def of_changes(step: Callable[..., Any]) -> Callable[..., Any]:
         def run(project: str, sql: str, context: Any) -> Any:

@@ -23,6 +23,7 @@ from local.processes import tail
 from local.programs.jars import pathing_jar
 from local.programs.java import LOGGING, java
 from local.service import HOST
+from tests import launching
 from tests.containers.compose import ROOT
 from tests.leftovers import MARK
 
@@ -60,9 +61,12 @@ class PlainService:
         self, words: Sequence[str], seconds: float, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the service's environment and `extra`. Raise subprocess.TimeoutExpired if it is late."""
+        environment = {**self._all_variables(), **(extra or {})}
+        if list(words[:2]) == ["python", launching.NAME]:
+            return launching.run(self.arguments(words)[2:], environment, timeout=seconds)
         return subprocess.run(
             self.arguments(words),
-            env={**self._all_variables(), **(extra or {})},
+            env=environment,
             cwd=ROOT,
             timeout=seconds,
             capture_output=True,

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.files.storage import Storage
 from local.services import Endpoints
-from tests.cloud.places import BUCKET, PROJECT
+from tests.cloud.places import BUCKET, PROJECT, NoPlace, place_of
 from tests.e2e.clouds import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -55,24 +55,33 @@ def test_every_test_of_the_folder_is_marked() -> None:
         assert "pytest.mark.cloud" in marks
 
 
+def nobody(folder: Path) -> dict[str, str]:
+    """The variables of someone without Google credentials."""
+    return {
+        **dict.fromkeys((*EMULATORS, "GOOGLE_APPLICATION_CREDENTIALS"), ""),
+        "NO_GCE_CHECK": "true",
+        "HOME": str(folder),
+        "CLOUDSDK_CONFIG": str(folder),
+    }
+
+
 @pytest.mark.parametrize(
     ("variables", "why"),
     [
-        ({PROJECT: "", BUCKET: "gs://b"}, f"{PROJECT} not set"),
-        ({PROJECT: "", BUCKET: ""}, f"{PROJECT} and {BUCKET} not set"),
-        ({PROJECT: "p", BUCKET: "gs://b"}, "no Google credentials: "),
+        ({BUCKET: "gs://b"}, f"{PROJECT} not set"),
+        ({}, f"{PROJECT} and {BUCKET} not set"),
+        ({PROJECT: "p"}, f"{BUCKET} not set"),
     ],
 )
-def test_a_skip_is_no_pass(variables: dict[str, str], why: str, tmp_path: Path) -> None:
-    nobody = {
-        **dict.fromkeys((*EMULATORS, "GOOGLE_APPLICATION_CREDENTIALS"), ""),
-        "NO_GCE_CHECK": "true",
-        "HOME": str(tmp_path),
-        "CLOUDSDK_CONFIG": str(tmp_path),
-    }
-    done = cloud_tests(**nobody, **variables)
+def test_what_is_not_set_is_said(variables: dict[str, str], why: str) -> None:
+    with pytest.raises(NoPlace, match=re.escape(why)), place_of(variables):
+        pass
+
+
+def test_a_skip_is_no_pass(tmp_path: Path) -> None:
+    done = cloud_tests(**nobody(tmp_path), **{PROJECT: "p", BUCKET: "gs://b"})
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout
-    assert f"NOTHING WAS TESTED: {why}" in done.stdout
+    assert "NOTHING WAS TESTED: no Google credentials: " in done.stdout
     assert " passed" not in done.stdout
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from local.services import Endpoints
 from tests.e2e.streams import Feed
+from tests.engines import expansion_options
 from tests.in_process import Launch, launch
 from tests.process_state import process_state
 
@@ -42,12 +43,13 @@ class Site:
             "--max_dead_letter_ratio=1",
         )
 
-    def stream(self, topic: str) -> dict[str, Any]:
+    def stream(self, topic: str, *engines: str) -> dict[str, Any]:
         """The counts of a stream that has read its topic."""
         return self._counts(
             "user_events_streaming",
             *("stream", "--runner=PrismRunner", f"--topic={topic}=user_events_streaming", f"--group_id={topic}"),
             *(f"--dataset={topic}", f"--operations_dataset={topic}_operations", "--stop_when_idle=1"),
+            *engines,
         )
 
     def _counts(self, table: str, *argv: str) -> dict[str, Any]:
@@ -70,8 +72,8 @@ def test_batches_and_streams_in_one_process(site: Site) -> None:
         feed.send(100)
     for number, feed in enumerate(feeds):
         assert site.batch("DirectRunner", f"direct{number}") == BATCH
-        counts = site.stream(feed.topic)
+        counts = site.stream(feed.topic)  # by engines of its own; the streams that follow use those that tests share
         assert (counts["read"], counts["written"]) == (100, len(feed.clean))
         assert site.launch("query", "SELECT").code == 2
         assert site.batch("PrismRunner", f"prism{number}") == BATCH
-        assert site.stream(feed.topic)["read"] == 0  # another run, which has nothing left to read
+        assert site.stream(feed.topic, *expansion_options())["read"] == 0  # another run, which has nothing left to read

@@ -18,6 +18,7 @@ from kafka.admin import KafkaAdminClient
 from local import kafka
 from local.processes import start_time
 from local.services import Endpoints, down, running, status, up
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -75,34 +76,34 @@ def values_of(where: str, count: int) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_topics_records_and_offsets_outlive_the_broker(state: Path, number: signal.Signals) -> None:
+def test_topics_records_and_offsets_outlive_the_broker_beside_another_one(state: Path, tmp_path: Path) -> None:
+    """It ends by SIGTERM, then by SIGKILL; the folder of its first start was half formatted."""
+    (state / "kafka" / "data").mkdir(parents=True)
+    (state / "kafka" / "data" / "meta.properties").write_text("#\nversion=1\nclu")
     before = up(state, ["kafka"])
-    send(servers(before), b"one", b"two")
+    assert (state / "kafka" / kafka.FORMATTED).exists()
+    assert before.status()["kafka"].keys() == {"bootstrap_servers", "pid", "folder"}
+    sent = [b"one", b"two"]
+    send(servers(before), *sent)
     with reading(servers(before), "g") as consumer:
         consumer.commit({TopicPartition("t", 1): OffsetAndMetadata(1, "", -1)})
-    process = before.services["kafka"].process
-    os.kill(process.pid, number)
-    deadline = time.monotonic() + 20
-    while process.alive:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    after = up(state, ["kafka"])
-    assert servers(after) == servers(before)
-    send(servers(after), b"three")
-    assert values_of(servers(after), 3) == [b"one", b"two", b"three"]
-    with reading(servers(after), "g") as consumer:
-        assert consumer.committed(TopicPartition("t", 1)) == 1
-
-
-def test_two_beside_each_other(state: Path, tmp_path: Path) -> None:
-    with running(state, ["kafka"]) as one, running(tmp_path / "other", ["kafka"]) as other:
-        assert one.status()["kafka"].keys() == {"bootstrap_servers", "pid", "folder"}
-        send(servers(one), b"first")
-        send(servers(other), b"second", b"third")
-        assert (values_of(servers(one), 1), values_of(servers(other), 2)) == ([b"first"], [b"second", b"third"])
-        pids = [endpoints.services["kafka"].process.pid for endpoints in (one, other)]
-    assert [start_time(pid) for pid in pids] == [None, None]
+    with running(tmp_path / "other", ["kafka"]) as other:
+        send(servers(other), b"other", b"more")
+        assert (values_of(servers(before), 2), values_of(servers(other), 2)) == (sent, [b"other", b"more"])
+        pid = other.services["kafka"].process.pid
+    assert start_time(pid) is None
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pid = status(state).services["kafka"].process.pid
+        os.kill(pid, number)
+        while start_time(pid):
+            time.sleep(0.05)
+        after = up(state, ["kafka"])
+        assert servers(after) == servers(before)
+        sent.append(str(number).encode())
+        send(servers(after), sent[-1])
+        assert values_of(servers(after), len(sent)) == sent
+        with reading(servers(after), "g") as consumer:
+            assert consumer.committed(TopicPartition("t", 1)) == 1
 
 
 def test_it_ends_with_a_launcher_that_is_killed(state: Path) -> None:
@@ -113,16 +114,5 @@ def test_it_ends_with_a_launcher_that_is_killed(state: Path) -> None:
         pid = int(holder.stdout.readline())
         assert start_time(pid)
         holder.kill()
-    deadline = time.monotonic() + 20
-    while start_time(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not start_time(pid), 20)
     assert status(state).status() == {}
-
-
-def test_a_folder_that_was_half_formatted_is_formatted_anew(state: Path) -> None:
-    (state / "kafka" / "data").mkdir(parents=True)
-    (state / "kafka" / "data" / "meta.properties").write_text("#\nversion=1\nclu")
-    with running(state, ["kafka"]) as endpoints:
-        assert (state / "kafka" / kafka.FORMATTED).exists()
-        send(servers(endpoints), b"one")
