@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from commands.arguments import add_format, add_operations, add_place, add_tables, at_least_one, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.ledger import OFFSETS
 from connectors.bookkeeping.line_sums import DOORS
 from connectors.files.storage import Storage
+from connectors.kafka.config import KafkaConfig
 from console.printable import printable_json
 from console.report import print_lines
 from console.terminal import Terminal
@@ -18,6 +23,7 @@ from operations.reconcile.books import Books
 from operations.reconcile.findings import Finding
 from operations.reconcile.lines import Line
 from operations.reconcile.recount import Recount
+from operations.reconcile.topics import TopicRecount
 from pipelines.runs.contracts import check_table, load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
 from transforms.ledger import State
@@ -40,6 +46,9 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add("--table", help="only this table")
     add("--days", type=at_least_one, default=DAYS, help=f"what the last DAYS days have written (default {DAYS})")
     add("--no_files", action="store_true", help="do not read the files again")
+    add("--no_topics", action="store_true", help="do not read the topics again")
+    add("--bootstrap_servers", help="HOST:PORT,… of Kafka; default with --local: the broker of this machine")
+    add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
     add_tables(command)
     add_operations(command)
     add_format(command)
@@ -68,13 +77,31 @@ def run(argv: list[str], terminal: Terminal) -> int:
         if not arguments.no_files:
             terminal.log("counting the records of the files again")
             found += recount.findings(lines, tables)
+        with _topics(arguments, terminal, storage, lines) as topics:
+            if topics:
+                terminal.log(f"counting the records of the topics at {topics.config.bootstrap_servers} again")
+                found += topics.findings(lines, warehouse, operations, since)
     findings = [finding for finding in found if arguments.run in (None, finding.run)]
     if arguments.format == "json":
         print(printable_json([finding.row() for finding in findings]))
     else:
         print_lines(terminal.output, _said(findings))
         print_lines(terminal.output, _compared(lines, books, recount, bool(arguments.table)))
+        print_lines(terminal.output, _read_again(lines, topics))
     return EXIT_CODES[State.LEDGER_BROKEN] if findings else 0
+
+
+@contextmanager
+def _topics(
+    arguments: argparse.Namespace, terminal: Terminal, storage: Storage, lines: Sequence[Line]
+) -> Iterator[TopicRecount | None]:
+    """Yield what counts topics again; None if no line is about a topic, or nobody says where Kafka is."""
+    if arguments.no_topics or not any(line.kind == OFFSETS for line in lines):
+        yield None
+        return
+    with cloud(arguments.local_dir, ("kafka",), terminal, local=arguments.local):
+        servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
+        yield TopicRecount(KafkaConfig.load(servers, arguments.kafka_config, storage.read)) if servers else None
 
 
 def _said(findings: list[Finding]) -> list[str]:
@@ -102,3 +129,15 @@ def _compared(lines: Sequence[Line], books: Books, recount: Recount, one_table: 
     if books.elsewhere and not one_table:
         said.append(f"not compared, of other datasets or contracts: {', '.join(books.elsewhere)}")
     return said
+
+
+def _read_again(lines: Sequence[Line], topics: TopicRecount | None) -> list[str]:
+    """Say what was read of the topics."""
+    if not any(line.kind == OFFSETS for line in lines):
+        return []
+    if topics is None:
+        return ["topics were not read again; --bootstrap_servers says where they are"]
+    said = [f"partitions of topics counted again: {topics.read:,}, with {topics.records:,} records"]
+    if topics.waiting:
+        said.append(f"offsets behind the last line, which no run has read yet: {topics.waiting:,}")
+    return said + [f"not counted again: {source}, for {why}" for source, why in sorted(topics.left_out.items())]

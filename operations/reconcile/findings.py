@@ -29,6 +29,8 @@ class Code(enum.Enum):
     """A run has stored a record as a row and as a dead letter."""
     FILE_DIFFERS = "file_differs"
     """A file holds another number of records than the ledger says that were read."""
+    TOPIC_DIFFERS = "topic_differs"
+    """A partition of a topic holds another number of records than the ledger says that were read."""
     STAGING_LEFT = "staging_left"
     """A staging table that no run needs any more."""
 
@@ -43,6 +45,7 @@ FIXES = {
     Code.DEAD_LETTERS_UNKNOWN: "continue the run if it was killed (--run_id)",
     Code.RECORD_TWICE: "delete the dead letter if the row is right",
     Code.FILE_DIFFERS: "load the file again, and compare",
+    Code.TOPIC_DIFFERS: "set the group back to the first of the lines and start the stream: it adds what is missing",
     Code.STAGING_LEFT: "continue the run (--run_id); BigQuery drops the table a day after its creation",
 }
 """What helps."""

@@ -12,7 +12,7 @@ from connectors.bookkeeping.current_lines import SINCE, current_query
 from connectors.bookkeeping.ledger import LOADED, LOST, OFFSETS, STAGED
 from connectors.bookkeeping.line_sums import DOORS
 
-__all__ = ["Line", "line_sums", "offset_gaps", "qualified"]
+__all__ = ["Line", "OffsetSum", "line_sums", "offset_gaps", "offset_sums", "qualified"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,41 @@ def line_sums(warehouse: Warehouse, operations_dataset: str, since: datetime) ->
         since=since,
     )
     return [Line(**row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetSum:
+    """The sum of all lines about a partition of one topic, whichever run wrote them."""
+
+    name: str
+    """The table, with its dataset."""
+    read: int
+    shared: int
+    first_offset: int
+    last_offset: int
+
+
+def offset_sums(
+    warehouse: Warehouse, operations_dataset: str, since: datetime, source: str, first: int
+) -> dict[tuple[str, str, str, str], OffsetSum]:
+    """Return the sums of the lines that begin at `first` or later, by table, dataset, cluster and topic id."""
+    rows = warehouse.query(
+        "SELECT `table`, IFNULL(`dataset`, '') AS `dataset`, IFNULL(cluster, '') AS cluster,"
+        " IFNULL(topic_id, '') AS topic_id, SUM(`read`) AS `read`, COUNTIF(shared) AS shared,"
+        " MIN(first_offset) AS first_offset, MAX(last_offset) AS last_offset"
+        f" FROM ({current_query(warehouse.project, operations_dataset, SINCE)})"
+        f" WHERE kind = '{OFFSETS}' AND source = @source AND first_offset >= @first GROUP BY 1, 2, 3, 4",
+        since=since,
+        source=source,
+        first=first,
+    )
+    return {
+        (row["table"], row["dataset"], row["cluster"], row["topic_id"]): OffsetSum(
+            qualified(row["dataset"], row["table"]),
+            *(int(row[name]) for name in ("read", "shared", "first_offset", "last_offset")),
+        )
+        for row in rows
+    }
 
 
 def offset_gaps(warehouse: Warehouse, operations_dataset: str, since: datetime) -> Iterator[dict[str, Any]]:

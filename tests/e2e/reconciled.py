@@ -1,12 +1,13 @@
-"""That `reconcile` finds nothing."""
+"""What `reconcile` finds."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests import launching
 
-__all__ = ["reconciled"]
+__all__ = ["contradictions", "reconciled"]
 
 
 def reconciled(directory: Path, dataset: str, *arguments: str) -> None:
@@ -14,3 +15,11 @@ def reconciled(directory: Path, dataset: str, *arguments: str) -> None:
     names = (f"--dataset={dataset}", f"--operations_dataset={dataset}_operations")
     done = launching.run(["reconcile", "--local", f"--local_dir={directory}", *names, *arguments])
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def contradictions(directory: Path, dataset: str) -> list[tuple[str, str, int]]:
+    """What it finds: the code, the source and how many."""
+    names = (f"--dataset={dataset}", f"--operations_dataset={dataset}_operations", "--format=json")
+    done = launching.run(["reconcile", "--local", f"--local_dir={directory}", *names])
+    assert done.returncode == 3, done.stdout + done.stderr
+    return [(found["code"], found["source"], found["count"]) for found in json.loads(done.stdout)]

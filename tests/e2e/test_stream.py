@@ -18,7 +18,7 @@ from connectors.kafka.group_offsets import GroupOffsets
 from local import services
 from local.services import Endpoints
 from tests import launching
-from tests.e2e.reconciled import reconciled
+from tests.e2e.reconciled import contradictions, reconciled
 from tests.e2e.streams import StreamSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -60,6 +60,14 @@ def test_every_event_once(kafka_cloud: tuple[Path, Endpoints]) -> None:
     again.send(5_000)
     total = stream.start("--stop_when_idle=1").finish()["tables"]["user_events_streaming"]
     assert (total["read"], total["written"]) == (10_000, len(feed.clean))
+    # The topic itself proves the counts: a line that says more than it holds is found.
+    reconciled(stream.directory, stream.name)
+    (one,) = stream.rows("SELECT MIN(source) AS source FROM {operations}.ledger WHERE kind = 'offsets'")
+    stream.warehouse.query(
+        f"UPDATE {stream.name}_operations.ledger SET `read` = `read` + 1, duplicate = duplicate + 1 WHERE kind ="
+        f" 'offsets' AND source = '{one['source']}' AND first_offset = 0"
+    )
+    assert contradictions(stream.directory, stream.name) == [("topic_differs", one["source"], 1)]
 
 
 def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> None:

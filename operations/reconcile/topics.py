@@ -1,0 +1,106 @@
+"""Count the records of topics again, and compare them with what the ledger says that was read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource
+
+from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.ledger import OFFSETS
+from connectors.kafka.client import admin, clients_closed, cluster_id, consumer, refusals, topic_ids
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.partitions import topic_partition
+from contracts.errors import Unavailable
+from operations.reconcile.findings import Code, Finding
+from operations.reconcile.lines import Line, OffsetSum, offset_sums
+
+__all__ = ["TopicRecount"]
+
+POLL_MS = 1000
+GIVE_UP_SECONDS = 60.0
+
+
+@dataclass
+class TopicRecount:
+    """What was counted: partitions that were read again, by table, and why others were not."""
+
+    config: KafkaConfig
+    read: int = 0
+    records: int = 0
+    waiting: int = 0
+    """Records behind the last line: nobody has read them yet, or the group was set back."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Partitions that were not read again, and why."""
+
+    def findings(
+        self, lines: Iterable[Line], warehouse: Warehouse, operations_dataset: str, since: datetime
+    ) -> Iterator[Finding]:
+        """Yield the partitions that hold another number of records than the lines about them say.
+
+        The broker removes old records, so only the lines count whose records it still has. Raises as
+        `connectors.kafka.client.refusals` does.
+        """
+        places = sorted({(line.table, line.dataset or "", line.source) for line in lines if line.kind == OFFSETS})
+        with clients_closed():
+            self._admin, self._consumer = admin(self.config), consumer(self.config)
+            cluster = cluster_id(self._admin, self.config)
+            ids = self._topics({topic_partition(source)[0] for _, _, source in places})
+            for table, dataset, source in places:
+                place = TopicPartition(*topic_partition(source))
+                if place.topic not in ids:
+                    self.left_out[source] = "the topic is gone"
+                    continue
+                with refusals(self.config):
+                    first = self._consumer.beginning_offsets([place])[place]
+                sums = offset_sums(warehouse, operations_dataset, since, source, first)
+                yield from self._compared(place, source, sums.get((table, dataset, cluster, ids[place.topic])))
+
+    def _compared(self, place: TopicPartition, source: str, its: OffsetSum | None) -> Iterator[Finding]:
+        if its is None:
+            self.left_out[source] = "the broker has none of its records any more, or the topic is another one"
+        elif its.shared:
+            self.left_out[source] = "parts of its lines were read again"
+        else:
+            with refusals(self.config):
+                end = self._consumer.end_offsets([place])[place]
+            self.waiting += max(0, end - its.last_offset - 1)
+            found = self._count(place, its.first_offset, min(its.last_offset, end - 1))
+            if found < its.read and self._is_compacted(place.topic):
+                self.left_out[source] = "the broker compacts the topic"
+                return
+            self.read, self.records = self.read + 1, self.records + found
+            if found != its.read:
+                yield Finding(Code.TOPIC_DIFFERS, its.name, source, "", abs(found - its.read), its.read, found)
+
+    def _topics(self, wanted: set[str]) -> Mapping[str, str]:
+        """Return the id of each topic that exists."""
+        with refusals(self.config):
+            known = wanted & set(self._admin.list_topics())
+        return topic_ids(self._admin, self.config, sorted(known)) if known else {}
+
+    def _is_compacted(self, topic: str) -> bool:
+        """Return whether the broker removes records between others."""
+        with refusals(self.config):
+            found = self._admin.describe_configs([ConfigResource("TOPIC", topic)], config_filter="all")
+        return any("compact" in of_topic[topic]["cleanup.policy"]["value"] for of_topic in found.values())
+
+    def _count(self, place: TopicPartition, first: int, last: int) -> int:
+        """Return the records from `first` to `last` that a reader sees. Raises Unavailable if none come any more."""
+        client: KafkaConsumer = self._consumer
+        count, give_up = 0, time.monotonic() + GIVE_UP_SECONDS
+        with refusals(self.config):
+            client.assign([place])
+            client.seek(place, first)
+            while client.position(place) <= last:
+                records = client.poll(POLL_MS).get(place, [])
+                count += sum(record.offset <= last for record in records)
+                if records:
+                    give_up = time.monotonic() + GIVE_UP_SECONDS
+                elif time.monotonic() > give_up:
+                    raise Unavailable(f"Kafka at {self.config.bootstrap_servers} returns no record of {place.topic}")
+        return count
