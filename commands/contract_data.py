@@ -14,7 +14,7 @@ from connectors.files.storage import Storage
 from connectors.kafka.config import KafkaConfig
 from console.layout import columns
 from console.printable import printable
-from console.report import print_lines, print_rows
+from console.report import print_lines, print_rows, source_of
 from console.terminal import Terminal
 from contracts.errors import UsageError
 from contracts.masking import Masking
@@ -46,7 +46,7 @@ def add_try(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `try`."""
     command.add_argument("contract", metavar="CONTRACT", help="contract, local or gs://")
     _add_data(command, TRIED)
-    command.add_argument("--table", help="table of the contract, if it has several")
+    command.add_argument("--table", help="the table of all files or of the topic; default: by the names of the files")
 
 
 def _add_data(command: argparse.ArgumentParser, limit: int) -> None:
@@ -99,9 +99,7 @@ def run_infer(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if not arguments.output:
         print(text, end="")
         return 0
-    output = Path(arguments.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
+    storage.write(arguments.output, text.encode())
     counts = ", ".join(f"{table.name} ({_columns(len(table.columns))})" for table in made)
     terminal.log(f"wrote {arguments.output}: {counts}; look for `check` in its comments")
     return 0
@@ -113,18 +111,30 @@ def _columns(count: int) -> str:
 
 def run_try(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Print what a run would make of the records; nothing is loaded."""
-    from operations.contracts.sample import blocks_of_files, blocks_of_topic, input_files
+    from operations.contracts.sample import blocks_of_files, blocks_of_topic, files_of_tables, input_files
     from operations.contracts.trial import table_named, try_records
 
     storage = Storage()
     with sampled_topic(arguments, storage, terminal) as topic:
-        table = table_named(load_contracts(storage, arguments.contract), arguments.table)
+        tables = load_contracts(storage, arguments.contract)
         if topic:
-            blocks = blocks_of_topic(topic, arguments.limit)
+            table = table_named(tables, arguments.table)
+            trials = [
+                (table, try_records(blocks_of_topic(topic, arguments.limit), table, arguments.limit, streamed=True))
+            ]
         else:
-            blocks = blocks_of_files(storage, input_files(storage, arguments.paths, table.name), table)
-        trial = try_records(blocks, table, arguments.limit, streamed=topic is not None)
-    _print_trial(trial, table, arguments.limit, terminal)
+            if len(tables) == 1 or arguments.table:
+                table = table_named(tables, arguments.table)
+                files = {table.name: input_files(storage, arguments.paths, table.name)}
+            else:
+                files = files_of_tables(storage, arguments.paths, tables)
+            trials = [
+                (tables[name], try_records(blocks_of_files(storage, own, tables[name]), tables[name], arguments.limit))
+                for name, own in files.items()
+            ]
+    for number, (table, trial) in enumerate(trials):
+        print_lines(terminal.output, [""] if number else [])
+        _print_trial(trial, table, arguments.limit, terminal)
     return 0
 
 
@@ -137,13 +147,8 @@ def _print_trial(trial: Trial, table: Table, limit: int, terminal: Terminal) -> 
     rows += [["dead letter", code, f"{count:,}"] for code, count in trial.codes.items()] or [["dead letter", "", "0"]]
     print_lines(out, columns(("door", "code", "records"), rows, (False, False, True)))
     for source, (missing, names) in trial.missing.items():
-        print_lines(
-            out,
-            [
-                f"{source} lacks {', '.join(missing)}; it has {', '.join(names)}: name the field as the column's"
-                " name or source in the contract"
-            ],
-        )
+        lacks = f"{source} lacks {', '.join(missing)}; it has {', '.join(names)}"
+        print_lines(out, [f"{lacks}: {source_of(missing, names)}"])
     if trial.refused:
         print_lines(out, ["", f"the first {min(SHOWN, len(trial.refused))} dead letters:"])
         for source, refusal in trial.refused[:SHOWN]:

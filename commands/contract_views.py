@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from connectors.files.storage import Storage
 from console.report import print_lines, print_rows
@@ -71,7 +70,7 @@ def run_export(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
     text = exported(arguments.format, _tables(arguments))
     if arguments.output:
-        Path(arguments.output).write_text(text, encoding="utf-8")
+        Storage().write(arguments.output, text.encode())
         terminal.log(f"wrote {arguments.output}")
     else:
         print(text, end="")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from textwrap import wrap
 from typing import Any
 
@@ -14,7 +16,7 @@ from console.layout import cell, columns, fits, is_number, records
 from console.printable import printable
 from contracts.lineage import LINEAGE
 
-__all__ = ["plain_times", "print_lines", "print_message", "print_rows", "print_summary"]
+__all__ = ["plain_times", "print_lines", "print_message", "print_rows", "print_summary", "source_of"]
 
 DOORS = {"written": "green", "duplicate": "bright_black", "dead_letter": "yellow"}
 """The doors in the order of their columns, each with its color."""
@@ -121,7 +123,7 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         if missing := counts.get("missing_columns"):
             lines.append(
                 f"no file of {name} has the column {', '.join(missing['columns'])}; the files have"
-                f" {', '.join(missing['names'])}: name the field as the column's source in the contract"
+                f" {', '.join(missing['names'])}: {source_of(missing['columns'], missing['names'])}"
             )
         lines += _quality(name, counts.get("quality", []))
         if counts["duplicate"] * 2 > counts["read"]:
@@ -135,6 +137,17 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         more = ", …" if count > SHOWN_FILES else ""
         lines.append(f"not read, for they belong to no table: {count:,} {_files(count)} ({names}{more})")
     return lines
+
+
+def source_of(columns: Sequence[str], names: Sequence[str]) -> str:
+    """Return how the contract can name the field of a missing column, with the nearest one if there is any."""
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
+    for column in columns:
+        wanted = re.sub(r"[^a-z0-9]", "", column.lower())
+        if near := get_close_matches(wanted, plain, 1):
+            source = f"customProperties: [{{property: source, value: {plain[near[0]]}}}]"
+            return f"if {column} is {plain[near[0]]}, write {source} at the column in the contract"
+    return "name the field as the column's source in the contract"
 
 
 def _quality(table: str, rules: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.date_format import DateFormat
@@ -22,6 +22,8 @@ __all__ = ["Form", "Match", "best_match", "column_of_form", "matches_of"]
 
 MAX_BAD_SHARE = 0.003
 """Of the values of a column, how many may be dead letters where a form is still plainly meant."""
+MIN_NEAR = 0.9
+"""Of the values of a text column, how many have another type where that is said."""
 MIN_TOLERANT = 300
 FIRST = 64
 """Values that are tried before all others."""
@@ -40,6 +42,8 @@ DAYS = (
 )
 CLOCKS = ("HH:mm:ss", "HH:mm", "H:mm", "H:mm:ss", "HH:mm:ss.SSS", "h:mm a", "hh:mm a", "h:mm:ss a", "hh:mm:ss a")
 SIGN = re.compile(r"^\s*([^\d\s.,+\-']{1,3})?\s*[+-]?[\d.,'\u2019 \u00a0\u202f]+\s*([^\d\s.,+\-']{1,3})?\s*$")
+CODE = re.compile(r"\s*[^\W\d_]+\d")
+"""A text that begins with letters and goes on with a digit is a code, P7: without its letters it is another one."""
 EPOCHS = (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))
 EARLIEST, LATEST = 946_684_800, 2_208_988_800
 """The years 2000 to 2039, in seconds since 1970: an integer in this range may be a time."""
@@ -91,6 +95,7 @@ def best_match(name: str, values: Sequence[object], *, in_csv: bool, tolerant: b
     """Return the most special form that all values have, or nearly all if `tolerant`; else STRING or the best one."""
     nulls = NULLS if in_csv else ()
     special: Match | None = None
+    near: Match | None = None
     forms = list(_forms(name, [value for value in values if value not in nulls or not isinstance(value, str)], in_csv))
     for form in forms:
         if matches_of(form, values[:FIRST], nulls).matching < min(FIRST, len(values)) * (0.9 if tolerant else 1):
@@ -99,14 +104,24 @@ def best_match(name: str, values: Sequence[object], *, in_csv: bool, tolerant: b
         if match.matching == len(values):
             return match
         bad = len(values) - match.matching
+        if match.matching >= MIN_NEAR * len(values) and (near is None or match.matching > near.matching):
+            near = match
         if tolerant and len(values) >= MIN_TOLERANT and bad <= MAX_BAD_SHARE * len(values) and special is None:
             special = match
     if special:
         return special
     text = matches_of(Form({"logicalType": "string"}), values)
     if text.matching == len(values) or not forms:
-        return text
+        return replace(text, form=Form(text.form.definition, _about_nearly_all(near, len(values)))) if near else text
     return max([text, *(matches_of(form, values, nulls) for form in forms)], key=lambda match: match.matching)
+
+
+def _about_nearly_all(match: Match, count: int) -> tuple[str, ...]:
+    kind = match.form.definition["logicalType"]
+    if kind == "string":
+        return ()
+    others = f"the others would be dead letters, such as {match.other[:60]!r}"
+    return (f"check: {match.matching:,} of {count:,} values have the logicalType {kind}; {others}",)
 
 
 def _forms(name: str, values: Sequence[object], in_csv: bool) -> Iterator[Form]:
@@ -227,7 +242,10 @@ def _formatted_numbers(texts: Sequence[str]) -> Iterator[Form]:
     if any(re.match(r"0[0-9]", re.sub(r"\D*", "", text, count=1)) and "," not in text for text in texts):
         return
     signs = sorted({sign for match in head for sign in match.groups() if sign})[:5]
-    if any(sign.isalpha() and not sign.isupper() for sign in signs):
+    letters = [sign for sign in signs if sign.isalpha()]
+    if any(not sign.isupper() for sign in letters) or len(letters) > 1:
+        return  # words, or several units, which a number would lose
+    if any(CODE.match(text) for text in texts[:FIRST]):
         return
     fitting: list[Form] = []
     for decimal, group in (

@@ -33,6 +33,8 @@ IDENTIFIER = re.compile(
 """Names of fields that identify a record."""
 MOMENT = re.compile(r"(?i)event|created|begun|start|time|date|_at$|^at$|^ts$|day")
 MAX_PARTITIONS = 4_000
+NEARLY_DISTINCT = 0.9
+"""The share of the records that have a value of their own where a field may be the key all the same."""
 
 
 def draft_of(samples: Mapping[str, Sample], today: date | None = None, dataset: str | None = None) -> str:
@@ -147,13 +149,23 @@ def _choose_key(table: str, fields: Sequence[Field], records: Sequence[Mapping[s
     found = (
         f"distinct in every record: {choices}; set primaryKey: true on the one that identifies a record"
         if choices
-        else ""
+        else _nearly_distinct(fields, len(records))
     )
-    pair = "" if choices else _pair(fields, different)
+    pair = "" if found else _pair(fields, different)
     return [
         "check: no key was found, so each record that is read is a row; equal records are duplicates with"
         f" customProperties identity: record. {found or pair}".rstrip(". ")
     ]
+
+
+def _nearly_distinct(fields: Sequence[Field], count: int) -> str:
+    """Return which field identifies nearly all records, if its name says that it identifies them; else ''."""
+    for each in fields:
+        named = IDENTIFIER.search(each.name) and each.values == count and not each.nulls
+        if named and NEARLY_DISTINCT * count <= each.distinct < count:
+            more = f"{count - each.distinct:,} of {count:,} records repeat a value of {each.name}"
+            return f"{more}: if it is the key all the same (primaryKey: true), they are duplicates"
+    return ""
 
 
 def _names_table(field: str, table: str) -> bool:

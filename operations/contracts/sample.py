@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from google.api_core.exceptions import NotFound
 
-from connectors.files.names import RULE, InputFile, form_of
+from connectors.files.names import RULE, InputFile, belonging, form_of
 from connectors.files.readers import FileReader
-from connectors.files.storage import FileChanged, Storage, Unlisted
+from connectors.files.storage import FileChanged, Storage, StoredFile, Unlisted
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.partitions import uri
 from connectors.sources.files import EXPANSION_FROM, MAX_EXPANSION, FileRange, blocks_of
@@ -19,7 +20,7 @@ from contracts.errors import Unavailable, UsageError
 from contracts.table import Table
 from transforms.source_order import natural_order
 
-__all__ = ["MAX_RECORD_BYTES", "Topic", "blocks_of_files", "blocks_of_topic", "input_files"]
+__all__ = ["MAX_RECORD_BYTES", "Topic", "blocks_of_files", "blocks_of_topic", "files_of_tables", "input_files"]
 
 MAX_RECORD_BYTES = 10_000_000
 POLL_MS = 500
@@ -41,6 +42,30 @@ def input_files(storage: Storage, paths: Sequence[str], table: str = "") -> list
     """
     files = [file for path in paths for file in _files(storage, path, table)]
     return sorted(files, key=lambda file: natural_order(file.uri))
+
+
+def files_of_tables(storage: Storage, paths: Sequence[str], tables: Mapping[str, Table]) -> dict[str, list[InputFile]]:
+    """Return the files at these paths by table, as a run assigns them: by their names, or the globs of the contracts.
+
+    Raises UsageError as `input_files` does, and if no file belongs to a table.
+    """
+    found: dict[str, list[InputFile]] = {}
+    for path in paths:
+        files = _files(storage, path, "")
+        stored = [StoredFile(_plain(file.uri), file.size, file.generation, file.content_encoding) for file in files]
+        folder = path if any(file.uri != path for file in files) else path.rpartition("/")[0]
+        for file in belonging(stored, folder, tables).files:
+            found.setdefault(file.table, []).append(file)
+    if not found:
+        raise UsageError(
+            f"no file has the name of one of the tables {', '.join(tables)}; name one with --table; {RULE}"
+        )
+    return {name: found[name] for name in tables if name in found}
+
+
+def _plain(uri: str) -> str:
+    """Return the URI without `./`, as files of a folder have it."""
+    return uri if uri.startswith("gs://") else str(Path(uri))
 
 
 def _files(storage: Storage, path: str, table: str) -> list[InputFile]:

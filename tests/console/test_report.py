@@ -16,7 +16,7 @@ from rich.console import Console
 
 from console.layout import cell
 from console.printable import printable, printable_json
-from console.report import print_lines, print_rows, print_summary
+from console.report import print_lines, print_rows, print_summary, source_of
 
 HOSTILE = {
     "[/x]": "[/x]",
@@ -141,3 +141,17 @@ def test_a_summary_cuts_no_name() -> None:
     print_summary(console, {"run_id": "r", "state": "done", "seconds": 1, "tables": {"user_events_streaming": counts}})
     assert "user_events_streaming" in screen.getvalue()
     assert "…" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "said"),
+    [
+        (["station_id"], ["Station ID", "docks"], "if station_id is Station ID, write customProperties: [{property: s"),
+        (["docks", "at"], ["dock count", "begun", "Docks No"], "if docks is Docks No, write"),
+        (["user.id"], ["userId"], "if user.id is userId, write"),
+        (["a"], ["***"], "name the field as the column's source in the contract"),
+        (["a"], [], "name the field as the column's source in the contract"),
+    ],
+)
+def test_a_missing_column_gets_the_nearest_name(columns: list[str], names: list[str], said: str) -> None:
+    assert source_of(columns, names).startswith(said)

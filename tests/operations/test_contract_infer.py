@@ -394,6 +394,33 @@ def test_a_draft_is_written_to_stdout_and_named_by_table(tmp_path: Path) -> None
     assert next(iter(load([("draft", named.stdout)]))) == "stations"
 
 
+def test_a_code_of_letters_and_digits_is_text(tmp_path: Path) -> None:
+    codes = [{"patient": f"P{n}", "bed": f"{n}A", "price": f"EUR {n}.50", "weight": f"{n}KG"} for n in range(100, 200)]
+    for row in codes[::2]:
+        row["bed"] = row["bed"].replace("A", "B")
+    table, _ = inferred(in_csv(tmp_path, codes))
+    assert {column.name: column.kind for column in table.columns} == {
+        "patient": Kind.STRING,
+        "bed": Kind.STRING,
+        "price": Kind.NUMERIC,
+        "weight": Kind.NUMERIC,
+    }
+
+
+def test_a_text_column_of_which_most_are_numbers_says_so(tmp_path: Path) -> None:
+    table, text = inferred(in_csv(tmp_path, [{"id": n, "age": n if n % 30 else "unknown"} for n in range(300)]))
+    assert table.columns[1].kind is Kind.STRING
+    said = "check: 290 of 300 values have the logicalType integer; the others would be dead letters, such as 'unknown'"
+    assert said in text
+
+
+def test_an_identifier_that_some_records_repeat_may_be_the_key(tmp_path: Path) -> None:
+    rows = [{"visit no": n, "ward": n % 7} for n in range(100)] + [{"visit no": 1, "ward": 6}]
+    table, text = inferred(in_csv(tmp_path, rows))
+    assert table.primary_key == ()
+    assert "1 of 101 records repeat a value of visit no: if it is the key all the same (primaryKey: true)" in text
+
+
 def test_a_dataset_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
     done = launch(["contracts", "infer", str(in_csv(tmp_path, [{"id": 1}], name="a.csv")), "--dataset", "a b"])
     assert (done.code, done.stdout) == (2, "")

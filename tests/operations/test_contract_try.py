@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_the_end_of_the_sample_is_said(contract: str, tmp_path: Path) -> None:
 def test_columns_that_a_file_lacks_are_named(contract: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("Ride,minutes\nr1,5\n")
     done = launch(["contracts", "try", contract, str(tmp_path / "a.csv")])
-    assert "a.csv lacks ride_id, begun_at; it has Ride, minutes: name the field" in done.stdout
+    assert "a.csv lacks ride_id, begun_at; it has Ride, minutes: if ride_id is Ride, write" in done.stdout
 
 
 def test_what_data_holds_cannot_act_on_a_terminal(contract: str, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_thousand_records_take_less_than_two_seconds(contract: str, tmp_path: 
         (["CONTRACT", "EMPTY"], "there is no such file, and no file below it"),
         (["CONTRACT", "OTHERS"], "has no file with a known extension; a table's files are"),
         (["CONTRACT", "CONTRACT", "--table", "ride"], "--table ride: the contract has no such table; there are rides"),
-        (["TWO", "CONTRACT"], "the contract has the tables rides, bikes; name one with --table"),
+        (["TWO", "DATA"], "no file has the name of one of the tables rides, bikes; name one with --table"),
         (["nowhere.yaml", "CONTRACT"], "there is no file nowhere.yaml"),
         (["CONTRACT", "a.csv", "--limit", "0"], "0: give a whole number from 1"),
     ],
@@ -160,6 +161,7 @@ def test_wrong_usage_is_refused(argv: list[str], said: str, contract: str, tmp_p
     places = {
         "CONTRACT": contract,
         "TWO": str(two),
+        "DATA": ndjson(tmp_path),
         "EMPTY": str(tmp_path / "empty"),
         "OTHERS": str(tmp_path / "others"),
     }
@@ -167,3 +169,19 @@ def test_wrong_usage_is_refused(argv: list[str], said: str, contract: str, tmp_p
     assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_files_of_several_tables_are_tried_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "both.odcs.yaml").write_text(
+        RIDES + "  - name: wards\n    properties:\n      - {name: id, logicalType: integer}\n"
+    )
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "wards-2026.csv").write_text("id\n1\nx\n")
+    (folder / "rides.ndjson").write_text('{"ride_id": "a"}\n')
+    (folder / "others.csv").write_text("nobody's\n")
+    monkeypatch.chdir(tmp_path)
+    for paths in (["data"], ["./data/rides.ndjson", str(folder / "wards-2026.csv")]):
+        done = launch(["contracts", "try", "both.odcs.yaml", *paths])
+        assert done.code == 0
+        assert re.findall(r"(\w+): (\d) records? read", done.stdout) == [("rides", "1"), ("wards", "2")]
