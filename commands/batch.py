@@ -81,9 +81,9 @@ def run(argv: list[str], terminal: Terminal) -> int:
             write_batch_template(settings, terminal.log)
             return 0
         summary = _run(settings, line, terminal, state)
+        print_summary(terminal.output, summary.to_json())
         if path := line.value("summary"):
             Storage(settings.project).write(path, as_json(summary.to_json()))
-    print_summary(terminal.output, summary.to_json())
     if any(table.counts.dead_letter for table in summary.tables.values()) and terminal.output.is_terminal:
         print_lines(terminal.output, _how_to_read_dead_letters(settings, summary.run_id, directory))
     return EXIT_CODES[summary.state]

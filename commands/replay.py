@@ -92,9 +92,9 @@ def run(argv: list[str], terminal: Terminal) -> int:
         summary = run_replay(
             settings, contracts, terminal.log, state, lambda it: batch_progress(terminal.progress, terminal.log, it)
         )
+        print_summary(terminal.output, summary.to_json())
         if arguments.summary:
             storage.write(arguments.summary, as_json(summary.to_json()))
-    print_summary(terminal.output, summary.to_json())
     return EXIT_CODES[summary.state]
 
 

@@ -81,9 +81,9 @@ def run(argv: list[str], terminal: Terminal) -> int:
         start = ensure_stream if line.value("ensure_running") else partial(run_stream, state=state)
         with stream_progress(terminal.progress, terminal.log) as show:
             result = start(settings, terminal.log, StatusGauges(show, state.metrics))
+        _print(result, terminal)
         if path := line.value("summary"):
             Storage(settings.project).write(path, as_json(result.to_json()))
-    _print(result, terminal)
     return EXIT_CODES[result.state]
 
 

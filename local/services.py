@@ -235,7 +235,10 @@ def _write(directory: Path, services: Sequence[Running]) -> None:
 def _replace(file: Path, text: str) -> None:
     """Replace the content of a file in one step: a reader sees the old or the new text, never a part."""
     new = file.with_suffix(".new")
-    new.write_text(text)
+    try:
+        new.write_text(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None  # a full disk names no file
     os.replace(new, file)
 
 

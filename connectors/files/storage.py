@@ -120,7 +120,11 @@ class Storage:
         path = Path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        part.write_bytes(data)
+        try:
+            part.write_bytes(data)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, uri) from None  # a full disk names no file
         part.replace(path)
 
     def delete(self, uri: str) -> None:

@@ -118,8 +118,8 @@ def input_listing(
     if others and settings.strict_files:
         first = "; ".join(others[:SHOWN_FILES]) + ("; …" if len(others) > SHOWN_FILES else "")
         raise UsageError(f"--strict_files: {len(others)} files under {folder} belong to no table: {first}; {RULE}")
-    if others:
-        log(f"{len(others)} files under {folder} are not read, such as {others[0]}; {RULE}")
+    if others and listing.files:
+        log(f"files under {folder} that are not read: {len(others):,}, such as {others[0]}; {RULE}")
     if listing.uncommitted:
         log(f"{listing.uncommitted} files under {folder} are not data: they, or their folders, begin with _ or .")
     files = [file for file in listing.files if not wanted or file.table in wanted]
@@ -127,7 +127,7 @@ def input_listing(
         if not any(file.table == name for file in files):
             raise UsageError(f"--tables: {folder} has no file of table {name}")
     if not files:
-        content = f"it has {len(others)} others, such as {others[0]}; {RULE}" if others else "it is empty"
+        content = f"of its other files ({len(others):,}) one is {others[0]}; {RULE}" if others else "it is empty"
         if listing.uncommitted and not others:
             content = "the names of all its files begin with _ or ."
         raise NoInput(f"--input: {folder} has no file of any table ({', '.join(sorted(tables))}): {content}")

@@ -11,6 +11,7 @@ import pytest
 import launcher
 from commands import query
 from commands.machine_errors import MachineError, refused_by_the_machine
+from connectors.files.storage import Storage
 from console.terminal import Terminal
 from contracts.errors import UsageError
 
@@ -62,6 +63,17 @@ def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path, capsys: pyt
     printed = capsys.readouterr().err
     assert printed.startswith(f"error: {tmp_path}/file")
     assert printed.count("\n") == 1
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path, data: bytes) -> int:
+        raise error_of(errno.ENOSPC, None)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        Storage().write(f"{tmp_path}/summary.json", b"{}")
+    assert str(refused_by_the_machine(raised.value)).startswith(f"{tmp_path}/summary.json: no space is left")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
