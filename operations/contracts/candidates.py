@@ -43,7 +43,7 @@ DAYS = (
 CLOCKS = ("HH:mm:ss", "HH:mm", "H:mm", "H:mm:ss", "HH:mm:ss.SSS", "h:mm a", "hh:mm a", "h:mm:ss a", "hh:mm:ss a")
 SIGN = re.compile(r"^\s*([^\d\s.,+\-']{1,3})?\s*[+-]?[\d.,'\u2019 \u00a0\u202f]+\s*([^\d\s.,+\-']{1,3})?\s*$")
 CODE = re.compile(r"\s*[^\W\d_]+\d")
-"""A text that begins with letters and goes on with a digit is a code, P7: without its letters it is another one."""
+"""A code such as P7, letters and then a digit: its number alone would be another code."""
 EPOCHS = (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))
 EARLIEST, LATEST = 946_684_800, 2_208_988_800
 """The years 2000 to 2039, in seconds since 1970: an integer in this range may be a time."""

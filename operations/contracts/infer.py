@@ -34,7 +34,7 @@ IDENTIFIER = re.compile(
 MOMENT = re.compile(r"(?i)event|created|begun|start|time|date|_at$|^at$|^ts$|day")
 MAX_PARTITIONS = 4_000
 NEARLY_DISTINCT = 0.9
-"""The share of the records that have a value of their own where a field may be the key all the same."""
+"""The share of the records with a distinct value where a field may be the key all the same."""
 
 
 def draft_of(samples: Mapping[str, Sample], today: date | None = None, dataset: str | None = None) -> str:

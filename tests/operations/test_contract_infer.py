@@ -395,12 +395,12 @@ def test_a_draft_is_written_to_stdout_and_named_by_table(tmp_path: Path) -> None
 
 
 def test_a_code_of_letters_and_digits_is_text(tmp_path: Path) -> None:
-    codes = [{"patient": f"P{n}", "bed": f"{n}A", "price": f"EUR {n}.50", "weight": f"{n}KG"} for n in range(100, 200)]
+    codes = [{"person": f"P{n}", "bed": f"{n}A", "price": f"EUR {n}.50", "weight": f"{n}KG"} for n in range(100, 200)]
     for row in codes[::2]:
         row["bed"] = row["bed"].replace("A", "B")
     table, _ = inferred(in_csv(tmp_path, codes))
     assert {column.name: column.kind for column in table.columns} == {
-        "patient": Kind.STRING,
+        "person": Kind.STRING,
         "bed": Kind.STRING,
         "price": Kind.NUMERIC,
         "weight": Kind.NUMERIC,
