@@ -108,8 +108,8 @@ def serve(made: Callable[..., str], port: int, log: Callable[[str], None]) -> No
     """Serve the page until Ctrl-C. The first one is made at once, so that what is wrong is said here."""
     with serving(made, port, log) as server:
         server.pages.newest(still=False)
-        log(f"serving the report at http://{HOST}:{server.server_address[1]}/ until Ctrl-C")
         try:
+            log(f"serving the report at http://{HOST}:{server.server_address[1]}/ until Ctrl-C")
             server.serve_forever()
         except KeyboardInterrupt:
             log("stopped")
