@@ -102,7 +102,9 @@ LEDGER = BookkeepingTable(
     (
         _required("run_id", STRING, "The run that the line is about"),
         _required("pipeline", STRING, "batch, stream or replay"),
-        _required("kind", STRING, "input, passed_over, missing_columns, staged, loaded, quality, run, offsets or lost"),
+        _required(
+            "kind", STRING, "input, passed_over, missing_columns, staged, loaded, quality, run, offsets, lost, folded"
+        ),
         Field("state", STRING, "Of a run: how it ended; of a quality rule: kept, broken or failed"),
         Field("table", STRING, "The contract's table"),
         Field("source", STRING, "URI of the file, or kafka://topic/partition; of a quality rule: its name"),

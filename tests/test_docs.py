@@ -105,6 +105,7 @@ def test_the_example_in_contracts_is_a_valid_contract() -> None:
         "reference/files.md",
         "reference/quality.md",
         "reference/sla.md",
+        "reference/updates.md",
         "tutorial/own-files.md",
         "tutorial/own-topic.md",
     ],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -12,8 +13,11 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from contracts.decoding.decoder import Block, Decoder
+from contracts.changes import takes_updates
+from contracts.decoding.decoder import Block, Decoded, Decoder
+from contracts.decoding.tombstones import TombstoneDecoder
 from contracts.table import Table
+from transforms.changes import decode_changes
 from transforms.coders import BucketKey, TableBlock, as_ipc
 from transforms.dead_letters import Refused
 from transforms.decode import split_into_buckets
@@ -64,10 +68,10 @@ class _DecodeBlocks(beam.DoFn):
     def __init__(self, tables: Mapping[str, Table], buckets: int) -> None:
         self._tables = dict(tables)
         self._buckets = buckets
-        self._decoders: dict[str, Decoder] = {}
+        self._decoders: dict[str, Callable[[Block], Decoded]] = {}
 
     def setup(self) -> None:
-        self._decoders = {name: Decoder(table, _today, keep_raw=True) for name, table in self._tables.items()}
+        self._decoders = {name: _decoder(table) for name, table in self._tables.items()}
 
     def process(self, element: TableBlock) -> Iterator[KeyedStampedRows | TaggedOutput[str, Any]]:
         name, block = element
@@ -78,14 +82,14 @@ class _DecodeBlocks(beam.DoFn):
 
 
 def decode_and_stamp(
-    table: str, block: Block, decoder: Decoder, buckets: int
+    table: str, block: Block, decode: Callable[[Block], Decoded], buckets: int
 ) -> tuple[list[KeyedStampedRows], Refused | None]:
     """Decode a block; return its clean rows by bucket and its refused records, None if there are none.
 
     All parts carry the same Stamp, which names every part.
     """
     runs = _runs(block)
-    decoded = decoder.decode(block)
+    decoded = decode(block)
     by_bucket = list(split_into_buckets(decoded.rows, buckets))
     parts = [bucket for bucket, _ in by_bucket] + ([DEAD_LETTERS] if decoded.refusals else [])
     stamp = Stamp(secrets.token_bytes(8), table, block.source, runs, tuple(parts))
@@ -95,6 +99,13 @@ def decode_and_stamp(
         return rows, None
     ack = Ack(stamp, DEAD_LETTERS, tuple(Tally() for _ in runs))
     return rows, Refused(table, block.source, decoded.refusals, ack.pack())
+
+
+def _decoder(table: Table) -> Callable[[Block], Decoded]:
+    decoder = Decoder(table, _today, keep_raw=True)
+    if not takes_updates(table):
+        return decoder.decode
+    return functools.partial(decode_changes, decoder=decoder, tombstones=TombstoneDecoder(table, _today))
 
 
 def _runs(block: Block) -> tuple[tuple[int, int], ...]:

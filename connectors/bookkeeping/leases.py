@@ -23,7 +23,7 @@ from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from connectors.bigquery.clock import BigQueryClock
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.statements import dead_letters_id, end_statements, statement_id
+from connectors.bookkeeping.statements import dead_letters_id, end_numbered, end_statements, fold_id, statement_id
 from connectors.retry import DeadlineExceeded, RetryPolicy
 
 __all__ = ["HEARTBEAT_SECONDS", "LEASE_SECONDS", "Holder", "Leases"]
@@ -217,6 +217,8 @@ class Leases:
         statements |= {dead_letters_id(self._dataset, run_id, other) for _, run_id, other in earlier}
         for statement in sorted(statements):
             end_statements(self._warehouse, statement)
+        for table, run_id, other in sorted(earlier):
+            end_numbered(self._warehouse, fold_id(self._dataset, table, run_id, other))
 
     def _release(self, tables: Sequence[str], token: str, earlier: str) -> None:
         """Release leases; `earlier` is an expression for the holders that may have left a statement."""

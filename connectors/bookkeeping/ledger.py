@@ -28,7 +28,9 @@ OFFSETS, LOST = "offsets", "lost"
 """Kinds of lines of a stream: the outcome of a range of offsets; a range that the broker removed unread."""
 QUALITY = "quality"
 """Kind of lines about what was loaded: what became of a rule of the contract."""
-KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, QUALITY, RUN, OFFSETS, LOST)
+FOLDED = "folded"
+"""Kind of lines about a table that a stream of updates feeds: how many rows one statement has changed."""
+KINDS = (INPUT, PASSED_OVER, MISSING_COLUMNS, STAGED, LOADED, QUALITY, RUN, OFFSETS, LOST, FOLDED)
 RECENT = timedelta(days=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -195,6 +197,16 @@ class LedgerTable:
             if rows:
                 return rows[0]
         return None
+
+    def newest_fold(self, tables: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return the newest line about a fold of one of the tables, each with its dataset; None if there is none."""
+        rows = self._warehouse.query(
+            f"SELECT run_id, `table`, written, recorded_at FROM {self._table} WHERE kind = @kind"
+            " AND CONCAT(`dataset`, '.', `table`) IN UNNEST(@names) ORDER BY recorded_at DESC LIMIT 1",
+            kind=FOLDED,
+            names=[f"{dataset}.{name}" for name, dataset in tables.items()],
+        )
+        return rows[0] if rows else None
 
     def first_recorded(self, offsets: Mapping[str, int]) -> dict[str, datetime]:
         """Return when the records at or just below an offset of each source were first recorded, for known sources."""

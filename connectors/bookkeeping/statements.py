@@ -16,6 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 from google.api_core.exceptions import Forbidden, NotFound
 
@@ -23,7 +24,16 @@ from connectors.bigquery.warehouse import MAX_ATTEMPTS, Warehouse, job_name
 from connectors.retry import DeadlineExceeded, pauses
 from contracts.errors import UsageError
 
-__all__ = ["dead_letters_id", "digest", "end_statements", "lease_condition", "statement_id"]
+__all__ = [
+    "dead_letters_id",
+    "digest",
+    "end_numbered",
+    "end_statements",
+    "fold_id",
+    "lease_condition",
+    "numbered",
+    "statement_id",
+]
 
 END_SECONDS = 600.0
 """How long a statement that was left behind may take to end after it was cancelled."""
@@ -46,6 +56,50 @@ def statement_id(operations_dataset: str, table: str, run_id: str, token: str, s
 def dead_letters_id(operations_dataset: str, run_id: str, token: str) -> str:
     """Return the prefix of the ids of the jobs that insert the dead letters of one attempt of a run."""
     return statement_id(operations_dataset, f"{operations_dataset}.dead_letters", run_id, token, "insert")
+
+
+def fold_id(operations_dataset: str, table: str, run_id: str, token: str) -> str:
+    """Return the prefix of the ids of the jobs that fold the changes of `table` in one attempt of a run.
+
+    The statements are numbered from 1, one after the other: `numbered`.
+    """
+    return statement_id(operations_dataset, table, run_id, token, "fold")
+
+
+def numbered(prefix: str, number: int) -> str:
+    """Return the prefix of the ids of the jobs of one of a run's statements."""
+    return f"{prefix}-{number}"
+
+
+def _last_number(warehouse: Warehouse, prefix: str) -> int:
+    """Return the number of the last statement that was submitted, 0 if none was.
+
+    There is no gap in the numbers, so some questions are enough.
+    """
+    if not _submitted(warehouse, prefix, 1):
+        return 0
+    known, unknown = 1, 2
+    while _submitted(warehouse, prefix, unknown):
+        known, unknown = unknown, unknown * 2
+    while unknown - known > 1:
+        middle = (known + unknown) // 2
+        known, unknown = (middle, unknown) if _submitted(warehouse, prefix, middle) else (known, middle)
+    return known
+
+
+def end_numbered(warehouse: Warehouse, prefix: str) -> int:
+    """End the last of a run's numbered statements, as `end_statements` does; return the number of the last one.
+
+    A worker that was replaced may have submitted the one before the last.
+    """
+    last = _last_number(warehouse, prefix)
+    for number in range(max(1, last - 1), last + 1):
+        end_statements(warehouse, numbered(prefix, number))
+    return last
+
+
+def _submitted(warehouse: Warehouse, prefix: str, number: int) -> bool:
+    return _job(warehouse, f"{numbered(prefix, number)}-1") is not None
 
 
 def lease_condition(leases: str, table: str, token: str) -> str:
@@ -73,15 +127,9 @@ def end_statements(
     """
     for attempt in range(1, MAX_ATTEMPTS + 1):
         job_id = f"{prefix}-{attempt}"
-        try:
-            job = warehouse.client.get_job(job_id, location=warehouse.location)
-        except NotFound:  # it was not submitted, or will find the lease lost
+        job = _job(warehouse, job_id)
+        if job is None:  # it was not submitted, or will find the lease lost
             return
-        except Forbidden as error:
-            raise UsageError(
-                f"job {job_id} of an earlier run may still be running, and BigQuery does not show it to this account"
-                f" ({error.message}): it needs bigquery.jobs.get and bigquery.jobs.update"
-            ) from None
         give_up_at, waits = clock() + END_SECONDS, pauses(0.1, 5.0)
         while job.state != "DONE":
             if clock() > give_up_at:
@@ -89,3 +137,16 @@ def end_statements(
             job.cancel()
             sleep(next(waits))
             job.reload()
+
+
+def _job(warehouse: Warehouse, job_id: str) -> Any:
+    """Return a job, None if it does not exist. Raises UsageError if this account may not know."""
+    try:
+        return warehouse.client.get_job(job_id, location=warehouse.location)
+    except NotFound:
+        return None
+    except Forbidden as error:
+        raise UsageError(
+            f"job {job_id} of an earlier run may still be running, and BigQuery does not show it to this account"
+            f" ({error.message}): it needs bigquery.jobs.get and bigquery.jobs.update"
+        ) from None

@@ -77,8 +77,8 @@ def differing(table: str, duplicates: int) -> str:
     """Return the warning about duplicates that differ from the row that was written."""
     differ = f"{duplicates:,} duplicates differ" if duplicates > 1 else "1 duplicate differs"
     return (
-        f"{table}: {differ} from the row that was written: a stream appends, and applies no updates; give the table"
-        " a key that tells versions apart, or load the topic's files in batch with writeDisposition merge"
+        f"{table}: {differ} from the row that was written: a stream into a table with append"
+        " applies no updates; give the table a key that tells versions apart, or writeDisposition merge"
     )
 
 

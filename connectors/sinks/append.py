@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -20,16 +20,18 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from connectors.kafka.partitions import topic_partition
-from connectors.sinks.append_outcome import refusal_of, tallies_of, with_dead_letters
+from connectors.sinks.append_outcome import refusal_of, split_by_day, tallies_of, with_dead_letters
 from connectors.sinks.bucket_writer import Appended
 from connectors.sinks.bucket_writers import Writers
 from connectors.sinks.stored_keys import dead_letter_digests
 from contracts.arrow_rows import arrow_rows
+from contracts.changes import changes_of, takes_updates
 from contracts.decoding.decoder import HASH_LOW
 from contracts.lineage import HASH, INGESTED_AT, LINEAGE, POSITION, RUN_ID, SOURCE
 from contracts.refusal import ErrorCode, Refusal
 from contracts.schemas import arrow_schema, stored_columns
 from contracts.table import Table
+from transforms.changes import KEY_HASH, by_key, by_place
 from transforms.coders import BucketKey, from_ipc
 from transforms.dead_letters import Refused, dead_letters, minimal
 from transforms.deduplicate import Outcome, contents_of
@@ -44,8 +46,6 @@ MAX_HELD_ROWS = 50_000
 """The parts of a bundle are held back up to this many rows, so that they are appended by few requests."""
 MAX_HELD_DEAD_LETTERS = 2_000
 MAX_HELD_BYTES = 64 << 20
-STREAMED_DAYS = 3650
-"""How many days back a stream may write: the Storage Write API refuses older days of a column. A load takes them."""
 DUPLICATE_MESSAGE = "another record has the same primary key"
 REFUSED = "refused"
 
@@ -145,8 +145,12 @@ class _AppendRows(beam.DoFn):
     ) -> Iterator[KeyedAck | TaggedOutput[str, Refused]]:
         owner, (packed, ipc) = element
         stamp = Stamp.unpack(packed)
-        rows = from_ipc(ipc).with_columns(pl.lit(stamp.source).alias(SOURCE))
-        rows, too_old = _split_by_day(self._tables[owner[0]], rows, datetime.now(UTC))
+        rows, table = from_ipc(ipc).with_columns(pl.lit(stamp.source).alias(SOURCE)), self._tables[owner[0]]
+        too_old: list[Refusal] = []
+        if takes_updates(table):
+            rows = by_place(rows)
+        else:
+            rows, too_old = split_by_day(table, rows, datetime.now(UTC))
         self._held[owner].append((stamp, rows, too_old))
         self._held_rows += len(rows)
         self._held_bytes += int(rows.estimated_size())
@@ -166,7 +170,8 @@ class _AppendRows(beam.DoFn):
         for (name, bucket), parts in held.items():
             parts.sort(key=lambda part: (part[0].source, part[0].runs))  # blocks may overtake each other
             rows = pl.concat([rows for _, rows, _ in parts])
-            rows = rows.with_columns(contents_of(rows, self._content_columns[name]))
+            if KEY_HASH not in rows.columns:
+                rows = rows.with_columns(contents_of(rows, self._content_columns[name]))
             appended = self._writers.rows_writer(name, bucket).append(rows, functools.partial(self._stored, name))
             start = 0
             for stamp, part, too_old in parts:
@@ -189,34 +194,12 @@ class _AppendRows(beam.DoFn):
         return stamp.source, ack.pack()
 
     def _stored(self, name: str, rows: pl.DataFrame, now: datetime) -> pa.RecordBatch:
-        stored = rows.with_columns(
+        stored = (by_key(rows) if KEY_HASH in rows.columns else rows).with_columns(
             pl.lit(self._run.run_id).alias(RUN_ID), pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(INGESTED_AT)
         )
-        schema = arrow_schema(self._tables[name])
+        table = self._tables[name]
+        schema = arrow_schema(changes_of(table) if takes_updates(table) else table)
         return as_batch(arrow_rows(stored, schema))
-
-
-def _split_by_day(table: Table, rows: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[Refusal]]:
-    """Return the rows that the Storage Write API takes, and refusals of those whose partition is too old for it."""
-    if table.partition is None:
-        return rows, []
-    # A day of margin for the clock of this machine.
-    oldest = now.date() - timedelta(days=STREAMED_DAYS - 1)
-    too_old = (rows[table.partition].cast(pl.Date) < oldest).fill_null(value=False)
-    if not too_old.any():
-        return rows, []
-    message = (
-        f"a stream writes no day before {oldest}, because BigQuery takes only the last ten years from it; load the"
-        " record in batch"
-    )
-    refused = [
-        replace(
-            refusal_of(rows, row, ErrorCode.WAREHOUSE_REJECTED, f"{rows[table.partition][row]}: {message}"),
-            field=table.partition,
-        )
-        for row in too_old.arg_true()
-    ]
-    return rows.filter(~too_old), refused
 
 
 class _AppendDeadLetters(beam.DoFn):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,16 @@ from contracts.decoding.decoder import ATTRIBUTES, RAW
 from contracts.decoding.envelope import ENVELOPE, TIMESTAMP, envelope_attributes
 from contracts.lineage import POSITION
 from contracts.refusal import ErrorCode, Refusal
+from contracts.table import Table
 from transforms.deduplicate import Comparison, Outcome
 from transforms.latency import count_latencies
 from transforms.offsets import Ack, Stamp, run_of
 from transforms.tally import Tally
 
-__all__ = ["latencies", "refusal_of", "tallies_of", "with_dead_letters"]
+__all__ = ["latencies", "refusal_of", "split_by_day", "tallies_of", "with_dead_letters"]
+
+STREAMED_DAYS = 3650
+"""How many days back a stream may write: the Storage Write API refuses older days of a column. A load takes them."""
 
 
 def tallies_of(stamp: Stamp, rows: pl.DataFrame, appended: Appended) -> tuple[Tally, ...]:
@@ -72,3 +77,26 @@ def refusal_of(rows: pl.DataFrame, row: int, code: ErrorCode, message: str) -> R
     values = rows.row(row, named=True)
     attributes = {**json.loads(values[ATTRIBUTES]), **envelope_attributes(tuple(values[name] for name in ENVELOPE))}
     return Refusal(values[POSITION], values[RAW], code, message, attributes=attributes)
+
+
+def split_by_day(table: Table, rows: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Return the rows that the Storage Write API takes, and refusals of those whose partition is too old for it."""
+    if table.partition is None:
+        return rows, []
+    # A day of margin for the clock of this machine.
+    oldest = now.date() - timedelta(days=STREAMED_DAYS - 1)
+    too_old = (rows[table.partition].cast(pl.Date) < oldest).fill_null(value=False)
+    if not too_old.any():
+        return rows, []
+    message = (
+        f"a stream writes no day before {oldest}, because BigQuery takes only the last ten years from it; load the"
+        " record in batch"
+    )
+    refused = [
+        replace(
+            refusal_of(rows, row, ErrorCode.WAREHOUSE_REJECTED, f"{rows[table.partition][row]}: {message}"),
+            field=table.partition,
+        )
+        for row in too_old.arg_true()
+    ]
+    return rows.filter(~too_old), refused

@@ -20,8 +20,9 @@ from connectors.retry import RetryPolicy
 from connectors.shared_calls import SharedCalls
 from connectors.sinks.bucket_writer import BucketWriter, Writer
 from connectors.sinks.destination import Destination, table_spec
-from connectors.sinks.stored_keys import DeadLetterKeys, Progress, RowKeys
+from connectors.sinks.stored_keys import ChangeKeys, DeadLetterKeys, Progress, RowKeys, StoredKeys
 from contracts.bookkeeping import DEAD_LETTERS
+from contracts.changes import changes_of, takes_updates
 from contracts.schemas import arrow_schema
 from transforms.dead_letters import DEAD_LETTER
 from transforms.metrics import APPEND_RETRIES
@@ -95,8 +96,10 @@ class BucketWriters:
         """The writer of one bucket of a table's rows in this process."""
         to = self.destination
         contract, dataset = to.tables[table], to.datasets[table]
-        where = Bucket(dataset, table, to.qualified(table), self.buckets, bucket)
-        keys = RowKeys(to.warehouse, self.retry, contract, self.horizon, to.run.state.part(SharedCalls))
+        keys: StoredKeys = RowKeys(to.warehouse, self.retry, contract, self.horizon, to.run.state.part(SharedCalls))
+        if takes_updates(contract):
+            contract, keys = changes_of(contract), ChangeKeys(to.warehouse, self.retry)
+        where = Bucket(dataset, contract.name, to.qualified(table), self.buckets, bucket)
 
         def make() -> BucketWriter:
             return self._make(table, where, arrow_schema(contract), keys, table_spec(contract, dataset))
@@ -139,9 +142,7 @@ class BucketWriters:
         for thread in threads:
             thread.join()
 
-    def _make(
-        self, table: str, where: Bucket, schema: pa.Schema, keys: RowKeys | DeadLetterKeys, spec: TableSpec
-    ) -> BucketWriter:
+    def _make(self, table: str, where: Bucket, schema: pa.Schema, keys: StoredKeys, spec: TableSpec) -> BucketWriter:
         warehouse, run, name = self.destination.warehouse, self.destination.run, self.destination.qualified(table)
         metrics, calls = run.state.metrics, run.state.part(SharedCalls)
         streams = WriteStreams(

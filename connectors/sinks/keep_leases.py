@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.pvalue import PBegin, PCollection
-from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.utils.timestamp import Duration
 from google.api_core.exceptions import GoogleAPIError
 from requests.exceptions import RequestException
@@ -21,6 +18,7 @@ from connectors.bookkeeping.leases import HEARTBEAT_SECONDS, Leases
 from connectors.bookkeeping.write_streams import WriteStreams
 from connectors.retry import DeadlineExceeded, RetryPolicy
 from connectors.sinks.bucket_writers import LeaseLost
+from connectors.sinks.endless import Numbers
 from transforms.run import Run
 
 __all__ = ["KeepLeases"]
@@ -61,19 +59,6 @@ class KeepLeases(beam.PTransform[PBegin, PCollection[None]]):
         return heartbeats
 
 
-class _Numbers(RestrictionProvider):
-    """The numbers of heartbeats, without an end."""
-
-    def initial_restriction(self, _element: object) -> OffsetRange:
-        return OffsetRange(0, sys.maxsize)
-
-    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
-        return OffsetRestrictionTracker(restriction)
-
-    def restriction_size(self, _element: object, _restriction: OffsetRange) -> int:
-        return 1
-
-
 class _SendHeartbeats(beam.DoFn):
     """One element -> nothing, forever."""
 
@@ -87,7 +72,7 @@ class _SendHeartbeats(beam.DoFn):
     def process(
         self,
         _element: object,
-        numbers: Any = beam.DoFn.RestrictionParam(_Numbers()),  # noqa: B008  # Beam's way to declare it
+        numbers: Any = beam.DoFn.RestrictionParam(Numbers()),  # noqa: B008  # Beam's way to declare it
     ) -> Iterator[None]:
         """Send one heartbeat, and ask to be called again."""
         number = numbers.current_restriction().start

@@ -43,16 +43,16 @@ def as_loaded(field: SchemaField) -> SchemaField:
     return SchemaField.from_api_repr(kept)
 
 
-def from_staging(column: Column, value: str, stored: SchemaField) -> str:
+def from_staging(column: Column, value: str, stored: SchemaField, texts: bool = True) -> str:
     """The SQL expression of a stored value of `column`; `value` is the expression of the staged one.
 
-    `stored` is the column of the table. An object has its fields in its order, since BigQuery assigns objects by
-    position; a field that the contract does not have is NULL.
+    `texts`: values of some types are staged as text, see AS_TEXT. `stored` is the column of the table. An object has
+    its fields in its order, since BigQuery assigns objects by position; a field that no contract has is NULL.
     """
-    if not _is_converted(column, stored):
+    if not _is_converted(column, stored, texts):
         return value
     if column.repeated:
-        element = from_staging(column.element, "element", stored)
+        element = from_staging(column.element, "element", stored, texts)
         return f"ARRAY(SELECT {element} FROM UNNEST({value}) AS element WITH OFFSET AS _offset ORDER BY _offset)"
     match column.kind:
         case Kind.JSON:
@@ -63,19 +63,20 @@ def from_staging(column: Column, value: str, stored: SchemaField) -> str:
             return f"PARSE_BIGNUMERIC({value})"
     inner = {field.name.casefold(): field for field in column.fields}
     fields = [
-        f"{_field(inner.get(field.name.casefold()), value, field)} AS {quote(field.name)}" for field in stored.fields
+        f"{_field(inner.get(field.name.casefold()), value, field, texts)} AS {quote(field.name)}"
+        for field in stored.fields
     ]
     return f"IF({value} IS NULL, NULL, STRUCT({', '.join(fields)}))"
 
 
-def _field(column: Column | None, record: str, stored: SchemaField) -> str:
-    return from_staging(column, f"{record}.{quote(column.name)}", stored) if column else null_value(stored)
+def _field(column: Column | None, record: str, stored: SchemaField, texts: bool) -> str:
+    return from_staging(column, f"{record}.{quote(column.name)}", stored, texts) if column else null_value(stored)
 
 
-def _is_converted(column: Column, stored: SchemaField) -> bool:
+def _is_converted(column: Column, stored: SchemaField, texts: bool) -> bool:
     """Whether a staged value is not what is stored: a type is another one, or the fields of an object are."""
     if column.kind is not Kind.RECORD:
-        return column.kind.value in AS_TEXT
+        return texts and column.kind.value in AS_TEXT
     if [field.name for field in column.fields] != [field.name for field in stored.fields]:
         return True
-    return any(_is_converted(*pair) for pair in zip(column.fields, stored.fields, strict=True))
+    return any(_is_converted(*pair, texts) for pair in zip(column.fields, stored.fields, strict=True))

@@ -18,14 +18,16 @@ from connectors.bookkeeping.write_streams import Bucket
 from connectors.google.clients import read_client
 from connectors.retry import RetryPolicy
 from connectors.shared_calls import SharedCalls
+from contracts.changes import TOPIC_ID
 from contracts.decoding.decoder import HASH_LOW
 from contracts.decoding.key_digest import key_digests, stored_position_digests
 from contracts.lineage import HASH, INGESTED_AT, POSITION, SOURCE
 from contracts.schemas import any_partition, quote
 from contracts.table import Identity, Table
 from transforms.anchors import EVERYTHING
+from transforms.changes import place_digests
 
-__all__ = ["DeadLetterKeys", "Progress", "RowKeys", "StoredKeys", "dead_letter_digests"]
+__all__ = ["ChangeKeys", "DeadLetterKeys", "Progress", "RowKeys", "StoredKeys", "dead_letter_digests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +106,41 @@ class DeadLetterKeys(StoredKeys):
     retry: RetryPolicy
 
     def read(self, bucket: Bucket, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
-        above = [f"(source = '{source}' AND position >= {offset})" for source, offset in progress.offsets.items()]
         table = bucket.lane.rpartition(".")[2]
         rows = _stored(
             self.warehouse.project,
             self.retry,
             bucket,
             ["dead_letter_id", "source", "position", "failed_at"],
-            f"{quote('table')} = '{table}' AND ({' OR '.join(above) or 'FALSE'})",
+            f"{quote('table')} = '{table}' AND ({_above(progress, 'source', 'position')})",
         )
         rows = rows.rename({"source": SOURCE, "position": POSITION})
         return _indexed(rows, dead_letter_digests(rows["dead_letter_id"]), rows["failed_at"])
+
+
+@dataclass(frozen=True)
+class ChangeKeys(StoredKeys):
+    """The changes of one bucket at or above the committed offsets: only those records can be read again."""
+
+    warehouse: Warehouse
+    retry: RetryPolicy
+
+    def read(self, bucket: Bucket, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
+        n, above = bucket.buckets, _above(progress, SOURCE, POSITION)
+        rows = _stored(
+            self.warehouse.project,
+            self.retry,
+            bucket,
+            [HASH, SOURCE, POSITION, TOPIC_ID, INGESTED_AT],
+            f"MOD(MOD(_hash, {n}) + {n}, {n}) = {bucket.bucket} AND ({above})",
+        )
+        return _indexed(rows, place_digests(rows), rows[INGESTED_AT])
+
+
+def _above(progress: Progress, source: str, position: str) -> str:
+    """Return the condition that a record is at or above the committed offset of its source."""
+    above = [f"({source} = '{name}' AND {position} >= {offset})" for name, offset in progress.offsets.items()]
+    return " OR ".join(above) or "FALSE"
 
 
 def _widest(all_progress: Sequence[Progress]) -> Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from connectors.bigquery.warehouse import Warehouse
@@ -17,6 +17,7 @@ from contracts.schemas import any_partition, quote
 from contracts.table import Table, WriteDisposition
 from operations.reconcile.findings import Code, Finding
 from operations.reconcile.lines import Line, line_sums, offset_gaps, qualified
+from operations.reconcile.updates import RECENT_CHANGES, Updates
 
 __all__ = ["Books"]
 
@@ -43,7 +44,8 @@ class Books:
         self._warehouse = warehouse
         self._operations = operations_dataset
         self._tables = tables
-        self._datasets = datasets
+        self._updates = Updates(warehouse, tables, datasets)
+        self._datasets = {**datasets, **self._updates.datasets}
         self._since = since
         self._all = line_sums(warehouse, operations_dataset, since)
         names = [f"{dataset}.{name}" for name, dataset in datasets.items()]
@@ -73,12 +75,23 @@ class Books:
             if self._warehouse.existing(self._datasets[name], name) is None:
                 yield from self._rows_of_no_table(lines)
                 continue
+            changes = self._updates.changes_of(name)
             yield from self._rows_of_batches(table, [line for line in lines if line.kind == LOADED])
-            yield from self._rows_of_streams(table, [line for line in lines if line.kind == OFFSETS])
+            if changes is None:
+                yield from self._rows_of_streams(table, [line for line in lines if line.kind == OFFSETS])
+            else:
+                yield from self._rows_of_streams(changes, self._recent(name))
+                yield from self._updates.findings(name, self._active)
             yield from self._duplicate_keys(table)
             yield from self._records_twice(table)
         yield from self._letters()
         yield from self._staging()
+
+    def _recent(self, name: str) -> list[Line]:
+        """The lines about offsets of a table whose changes are all kept."""
+        since = max(self._since, datetime.now(UTC) - RECENT_CHANGES)
+        lines = self.lines if since == self._since else line_sums(self._warehouse, self._operations, since)
+        return [line for line in lines if line.table == name and line.kind == OFFSETS and self._is_compared(line)]
 
     def _offsets(self) -> Iterator[Finding]:
         for gap in offset_gaps(self._warehouse, self._operations, self._since):
@@ -117,7 +130,9 @@ class Books:
         for line in lines:
             stored = found.pop((line.run, line.source), {"n": 0})["n"]
             replaced = 0
-            if table.disposition is WriteDisposition.MERGE:
+            if self._updates.changes_of(table.name):
+                replaced = line.written  # a stream may have updated or deleted any of them
+            elif table.disposition is WriteDisposition.MERGE:
                 replaced = later[line.run]
             elif table.disposition is WriteDisposition.REPLACE and line.run != runs[-1]:
                 replaced = line.written

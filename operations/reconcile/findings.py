@@ -31,6 +31,8 @@ class Code(enum.Enum):
     """A file holds another number of records than the ledger says that were read."""
     TOPIC_DIFFERS = "topic_differs"
     """A partition of a topic holds another number of records than the ledger says that were read."""
+    UPDATES_NOT_MERGED = "updates_not_merged"
+    """A table differs from the newest changes of its keys, and no stream is running that would merge them."""
     STAGING_LEFT = "staging_left"
     """A staging table that no run needs any more."""
 
@@ -46,6 +48,7 @@ FIXES = {
     Code.RECORD_TWICE: "delete the dead letter if the row is right",
     Code.FILE_DIFFERS: "load the file again, and compare",
     Code.TOPIC_DIFFERS: "set the group back to the first of the lines and start the stream: it adds what is missing",
+    Code.UPDATES_NOT_MERGED: "start the stream: it merges all changes when it starts to, and when it ends",
     Code.STAGING_LEFT: "continue the run (--run_id); BigQuery drops the table a day after its creation",
 }
 """What helps."""

@@ -25,7 +25,7 @@ from pipelines.batch.graph import Batch
 from pipelines.batch.preflight import PreparedBatch
 from pipelines.batch.run import execute
 from pipelines.batch.summary import BatchSummary, batch_summary
-from pipelines.replay.selection import Selection, why_not
+from pipelines.replay.selection import Selection, fed_by_updates, why_not
 from pipelines.runs.availability import wait_for_bigquery, wait_for_storage
 from pipelines.runs.beam_arguments import BeamArguments
 from pipelines.runs.contracts import check_table
@@ -132,6 +132,8 @@ def _prepare(
     )
     finished = any(line["kind"] == RUN and line["state"] == State.DONE.value for line in lines)
     possible = tables_to_replay(settings, contracts, log)
+    for name in fed_by_updates(warehouse, possible, settings.selection.datasets(possible)):
+        log(f"{name}: records of its topics are not sent again, a newer one may have come; send them to the topic")
     inputs: list[InputFile] = []
     letters = settings.selection.pinned_name(run.run_id)
     if not finished:

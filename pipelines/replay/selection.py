@@ -11,11 +11,12 @@ from connectors.bookkeeping.current_letters import CURRENT_LETTERS, OPEN
 from connectors.bookkeeping.statements import digest
 from connectors.sources.read_letters import LETTER_COLUMNS
 from contracts.bookkeeping import DEAD_LETTERS
+from contracts.changes import changes_of, takes_updates
 from contracts.refusal import ErrorCode
 from contracts.schemas import any_partition, quote
 from contracts.table import Identity, Table, WriteDisposition
 
-__all__ = ["Selection", "of_run", "why_not"]
+__all__ = ["Selection", "fed_by_updates", "of_run", "why_not"]
 
 PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "run_id", "first_failed_at", "failed_at")
 PINNED_DAYS = 7
@@ -52,7 +53,7 @@ class Selection:
         Environments may share a ledger: a dead letter belongs to the dataset that its run has written. Of several dead
         letters of one place, as after a file was overwritten, the newest counts. One whose place is a row by now, since
         its file was loaded again, is solved. Copies of duplicates, which a run keeps for an audit, are no refused
-        records.
+        records. Records of a stream of updates are left out: a newer one of the key may have come.
         """
         datasets = self.datasets(tables)
         path = f"`{warehouse.project}.{operations}"
@@ -65,6 +66,10 @@ class Selection:
             conditions += [f"state = '{OPEN}'"]
             conditions += [_unsolved(warehouse, table, datasets[name]) for name, table in sorted(tables.items())]
         conditions += [of_run(f"{path}.{DEAD_LETTERS.name}`", self.run)] if self.run else []
+        conditions += [
+            f"NOT (`table` = '{name}' AND STARTS_WITH(source, 'kafka://'))"
+            for name in fed_by_updates(warehouse, tables, datasets)
+        ]
         conditions += [f"({self.where})"] if self.where else []
         renamed = {"attributes": "TO_JSON_STRING(attributes) AS attributes", "table_name": "`table` AS table_name"}
         read = ", ".join(renamed.get(name, quote(name)) for name in PINNED_COLUMNS)
@@ -119,6 +124,15 @@ def _unsolved(warehouse: Warehouse, table: Table, dataset: str) -> str:
     same = ["stored._source = letter.source", "stored._position = letter.position", *any_partition(table, "stored")]
     rows = f"SELECT 1 FROM `{warehouse.project}.{dataset}.{table.name}` AS stored WHERE {' AND '.join(same)}"
     return f"(letter.`table` != '{table.name}' OR NOT EXISTS ({rows}))"
+
+
+def fed_by_updates(warehouse: Warehouse, tables: Mapping[str, Table], datasets: Mapping[str, str]) -> list[str]:
+    """Return the names of the tables that a stream of updates has fed."""
+    return [
+        name
+        for name, table in sorted(tables.items())
+        if takes_updates(table) and warehouse.existing(datasets[name], changes_of(table).name)
+    ]
 
 
 def why_not(table: Table) -> str | None:

@@ -98,6 +98,10 @@ class StreamOptions(PipelineOptions):
             "--dedup_horizon",
             help="how long keys are remembered: 90s, 30m, 24h (default) or 7d; memory: 56 bytes per key",
         )
+        add(
+            "--fold_every",
+            help="how often a stream merges updates into a table whose contract says merge: 30s, 5m (default), 1h",
+        )
         add("--buckets", type=int, help="buckets that a table's keys are split into (default 8, or the table's number)")
         add(
             "--java_workers",

@@ -21,6 +21,7 @@ __all__ = ["DATASET", "RUN_ID", "BatchSettings", "Beginning", "RunSettings", "St
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 DEFAULT_HORIZON = "24h"
+DEFAULT_FOLD = "5m"
 MAX_BUCKETS = 256
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 TRY_LOCALLY = "; to try it on this machine: python launcher.py {pipeline} --runner {runner} --local"
@@ -110,6 +111,8 @@ class StreamSettings(RunSettings):
     allow_lost_offsets: bool
     horizon: timedelta
     """How long keys are remembered."""
+    fold_every: timedelta
+    """How often changes are folded into the tables that take updates."""
     buckets: int | None
     """None for the number that the tables have, or the default."""
     java_workers: str | None
@@ -150,6 +153,7 @@ class StreamSettings(RunSettings):
             beginning=_beginning(line.value("start_from") or Beginning.EARLIEST.value),
             allow_lost_offsets=line.value("allow_lost_offsets"),
             horizon=_duration(line.value("dedup_horizon") or DEFAULT_HORIZON, "--dedup_horizon"),
+            fold_every=_duration(line.value("fold_every") or DEFAULT_FOLD, "--fold_every"),
             buckets=line.value("buckets"),
             java_workers=line.value("java_workers"),
             max_restarts=line.value("max_restarts"),

@@ -18,6 +18,8 @@ from connectors.sinks.append import AppendDeadLetters, AppendRows
 from connectors.sinks.bucket_writers import Writers
 from connectors.sinks.commit_offsets import CommitOffsets, Offsets, OffsetsLedger
 from connectors.sinks.destination import Destination
+from connectors.sinks.fold_changes import FoldChanges
+from connectors.sinks.folder import Folding
 from connectors.sinks.keep_leases import KeepLeases
 from connectors.sources.kafka import KafkaRecord, MakeBlocks
 from transforms.origin import Origin
@@ -53,12 +55,16 @@ class Stream:
     """The leases that the job itself keeps, because it continues without its launcher; see KeepLeases."""
     upkeep: Callable[[], None] | None = None
     """Called at intervals by such a job."""
+    folding: Folding | None = None
+    """How such a job folds the changes of tables that take updates."""
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Add the stream to the pipeline. Nothing moves records between workers before they are in blocks."""
         run, tables = self.destination.run, self.destination.tables
         if self.kept_leases:
             _ = pipeline | "Keep leases" >> KeepLeases(self.destination.warehouse, run, self.kept_leases, self.upkeep)
+        if self.folding and self.folding.tables:
+            _ = pipeline | "Fold changes" >> FoldChanges(self.folding)
         records = pipeline | "Read from Kafka" >> self.read
         blocks = records | "Make blocks" >> MakeBlocks(
             self.topics, self.max_record_bytes, run, self.attempt, self.generations

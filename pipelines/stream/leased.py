@@ -19,6 +19,7 @@ from connectors.kafka.config import java_consumer
 from connectors.kafka.group_offsets import GroupOffsets
 from connectors.sinks.bucket_writers import BucketWriters
 from connectors.sinks.destination import Destination
+from connectors.sinks.folder import Folding
 from connectors.sources.kafka import ReadRecords
 from pipelines.engines.job_options import stream_options
 from pipelines.engines.pipeline import new_pipeline
@@ -26,7 +27,7 @@ from pipelines.runs.beam_arguments import BeamArguments
 from pipelines.runs.leasing import refuse_unless_free
 from pipelines.stream.graph import Stream
 from pipelines.stream.preflight import PreparedStream
-from pipelines.stream.progress import GroupProgress, Upkeep
+from pipelines.stream.progress import CommittedOffsets, GroupProgress, Upkeep
 from pipelines.stream.starts import RETRY, commit_first_offsets, number_of_buckets
 from transforms.run import Run
 from transforms.run_state import RunState, registered
@@ -66,6 +67,11 @@ class LeasedStream:
         """Return what a running job does every ten minutes."""
         return Upkeep(self._retrying_offsets(), tuple(self.prepared.topics), self.ledger, self.run, self.clock)
 
+    def folding(self, offsets: GroupOffsets) -> Folding:
+        """Return what folds the tables that take updates; `offsets` says whether it waits for Kafka."""
+        committed = CommittedOffsets(offsets, tuple(self.prepared.topics))
+        return Folding(self.destination, committed, self.clock, self.prepared.settings.fold_every.total_seconds())
+
     def writers(self) -> BucketWriters:
         """Return the writers of the stream's buckets."""
         return BucketWriters(
@@ -95,6 +101,7 @@ class LeasedStream:
             origins=prepared.origins,
             kept_leases=kept_leases,
             upkeep=self.upkeep() if kept_leases else None,
+            folding=self.folding(self._retrying_offsets()) if kept_leases else None,
         )
 
     def _retrying_offsets(self) -> GroupOffsets:

@@ -17,6 +17,7 @@ from connectors.kafka.client import NEW_PARTITIONS, admin, cluster_id, create_to
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.group_offsets import GroupOffsets
 from connectors.sinks.destination import table_spec
+from contracts.changes import changes_of, takes_updates
 from contracts.errors import UsageError
 from contracts.table import Identity, Table, WriteDisposition
 from pipelines.engines.dataflow import check_dataflow
@@ -58,9 +59,9 @@ class PreparedStream:
 
     @property
     def generations(self) -> dict[str, str]:
-        """The id of each topic whose table has no key: its rows are told apart by their offsets."""
-        keyless = {topic for topic, name in self.topics.items() if self.tables[name].identity is Identity.POSITION}
-        return {topic: identity for topic, identity in self.topic_ids.items() if topic in keyless}
+        """The id of each topic whose records are told apart by their offsets."""
+        by_place = {name for name, table in self.tables.items() if told_apart_by_place(table)}
+        return {topic: identity for topic, identity in self.topic_ids.items() if self.topics[topic] in by_place}
 
     @property
     def origins(self) -> dict[str, Origin]:
@@ -148,7 +149,14 @@ def prepare_stream(settings: StreamSettings, log: Callable[[str], None]) -> Prep
             log(f"{name}: {note}")
         warehouse.ensure_dataset(prepared.datasets[name])
         warehouse.ensure_table(table_spec(table, prepared.datasets[name]))
+        if takes_updates(table):
+            warehouse.ensure_table(table_spec(changes_of(table), prepared.datasets[name]))
     return prepared
+
+
+def told_apart_by_place(table: Table) -> bool:
+    """Whether a stream tells the records of a table apart by their offsets, and not by a key."""
+    return table.identity is Identity.POSITION or takes_updates(table)
 
 
 def check_runner(options: PipelineOptions) -> None:
@@ -168,9 +176,13 @@ def topics_of(items: Sequence[str], contracts: Mapping[str, Table]) -> dict[str,
         if topic in topics:
             raise UsageError(f"--topic: {topic} is given twice")
         check_table("--topic", table, contracts)
-        if contracts[table].disposition is not WriteDisposition.APPEND:
+        if contracts[table].disposition is WriteDisposition.REPLACE:
             raise UsageError(
-                f"--topic: a stream appends, and {table}'s contract says {contracts[table].disposition.value}"
+                f"--topic: a stream appends or merges, and {table}'s contract says {contracts[table].disposition.value}"
+            )
+        if takes_updates(contracts[table]) and (changes := changes_of(contracts[table]).name) in contracts:
+            raise UsageError(
+                f"--topic: {table}'s changes need the name {changes}, which a contract has for another table"
             )
         if contracts[table].records_path or contracts[table].files:
             construct = "recordsPath" if contracts[table].records_path else "files"

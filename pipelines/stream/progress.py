@@ -13,7 +13,7 @@ from connectors.sinks.stored_keys import Progress
 from transforms.anchors import resolve
 from transforms.run import Run
 
-__all__ = ["GroupProgress", "Upkeep", "anchors_of"]
+__all__ = ["CommittedOffsets", "GroupProgress", "Upkeep", "anchors_of"]
 
 ROLL_UP_PAUSE = timedelta(hours=6)
 
@@ -33,6 +33,17 @@ class GroupProgress:
         committed = self.offsets.committed(sources)
         anchors = anchors_of(self.offsets, committed, self.ledger, self.clock())
         return Progress({source: offset or 0 for source, offset in committed.items()}, min(anchors.values()))
+
+
+@dataclass(frozen=True)
+class CommittedOffsets:
+    """The committed offsets of a group in all partitions that the topics have now. It pickles."""
+
+    offsets: GroupOffsets
+    topics: tuple[str, ...]
+
+    def __call__(self) -> dict[str, int]:
+        return {source: at or 0 for source, at in self.offsets.committed(self.offsets.sources(self.topics)).items()}
 
 
 class _LastRollUp:

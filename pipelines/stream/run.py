@@ -17,6 +17,7 @@ from pipelines.engines.dataflow import submit
 from pipelines.engines.job_options import stream_options
 from pipelines.runs.settings import StreamSettings
 from pipelines.stream.engine import Engine
+from pipelines.stream.folds import Folds
 from pipelines.stream.leased import LeasedStream, graph_of, leased
 from pipelines.stream.preflight import PreparedStream, prepare_stream
 from pipelines.stream.summary import StreamSummary, stream_summary
@@ -61,7 +62,11 @@ def run_prepared_stream(
             # This process will own every bucket: it takes them while the engine starts.
             threading.Thread(target=stream.writers().take_buckets, name="take-buckets", daemon=True).start()
         watch = Watch(stream, stop=stop, heartbeat=heartbeat, engine=engine, show=show, log=log)
-        why = _attempts(stream, engine, watch, log)
+        folding = None if engine else stream.folding(prepared.offsets)  # a job that outlives us folds by itself
+        with Folds(folding, log) as folds:
+            why = _attempts(stream, engine, watch, log)
+            if not heartbeat.lost.is_set():
+                why = "; ".join(filter(None, [why, folds.finish()])) or None
         if watch.left:
             heartbeat.hand_over()
             log(f"job {watch.left.name} ({watch.left.id}) runs on; see launcher.py stream status, drain, cancel")

@@ -268,7 +268,7 @@ def test_the_magic_byte_of_a_schema_registry_is_named(schema: int, rest: bytes) 
 def test_the_parts_of_a_stamped_block_hold_all_of_it() -> None:
     decoder = Decoder(shipped()["user_events_streaming"], NOW.date, keep_raw=True)
     records = [record(3 * n, clean(n)) for n in range(50)] + [record(1, None), record(7, b"x" * 999), record(10, b"{")]
-    parts, refused = decode_and_stamp("t", block_of(records, 500), decoder, 4)
+    parts, refused = decode_and_stamp("t", block_of(records, 500), decoder.decode, 4)
     assert refused is not None
     stamps = {packed for _, (packed, _) in parts}
     stamp = Stamp.unpack(next(iter(stamps)))

@@ -60,7 +60,7 @@ def test_an_engine_that_reads_nothing_without_an_end(refused: Refusals) -> None:
         ("--topic=events", "--topic is TOPIC=TABLE, not 'events'"),
         ("--topic=events=user_events_streaming", "--topic: events is given twice"),
         ("--topic=other=nothing", "--topic: no contract has a table nothing; there are customers"),
-        ("--topic=other=customers", "a stream appends, and customers's contract says merge"),
+        ("--fold_every=soon", "--fold_every must be a number with s, m, h or d, such as 24h, not 'soon'"),
         ("--dedup_horizon=soon", "--dedup_horizon must be a number with s, m, h or d, such as 24h, not 'soon'"),
         ("--buckets=0", "--buckets must be from 1 to 256"),
         ("--max_restarts=-1", "--max_restarts must be at least 0"),

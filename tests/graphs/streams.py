@@ -24,7 +24,9 @@ from connectors.sources.kafka import KafkaRecord
 from contracts.lineage import POSITION, SOURCE
 from contracts.odcs.tables import shipped
 from contracts.refusal import ErrorCode
+from contracts.table import Table
 from pipelines.stream.graph import Stream
+from pipelines.stream.preflight import told_apart_by_place
 from tests import runs
 from tests.graphs.eager import local_pipeline
 from tests.graphs.memory import Shared
@@ -52,9 +54,9 @@ def event(number: int, **fields: Any) -> bytes:
     return json.dumps({**values, **fields}).encode()
 
 
-def record(offset: int, value: bytes | None, partition: int = 0) -> KafkaRecord:
+def record(offset: int, value: bytes | None, partition: int = 0, key: bytes | None = b"k") -> KafkaRecord:
     """A record of TOPIC."""
-    return KafkaRecord(TOPIC, partition, offset, 1_700_000_000_000 + offset, b"k", value, None)
+    return KafkaRecord(TOPIC, partition, offset, 1_700_000_000_000 + offset, key, value, None)
 
 
 Refuse = Callable[[Mapping[str, Any]], bool]
@@ -68,6 +70,7 @@ class Site(Shared):
     """
 
     log: list[KafkaRecord] = field(default_factory=list)
+    table: Table = field(default_factory=lambda: shipped()[TABLE])
     refuse: Refuse = lambda row: False
     refuse_dead_letter: Refuse = lambda row: False
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -84,7 +87,7 @@ class Site(Shared):
     def stream(self, read: beam.PTransform[Any, Any], **settings: Any) -> Stream:
         """The stream with its ends here; `settings` are fields of its Run."""
         run = replace(RUN, **settings)
-        tables = {TABLE: shipped()[TABLE]}
+        tables = {TABLE: self.table}
         return Stream(
             topics={TOPIC: TABLE},
             destination=Destination(run, tables, {TABLE: "dataset"}, Warehouse("project", "US")),
@@ -97,6 +100,7 @@ class Site(Shared):
             horizon=HORIZON,
             clock=_now,
             attempt=f"attempt-{id(self)}",
+            generations={TOPIC: "topic-id"} if told_apart_by_place(self.table) else {},
         )
 
     def run(self, records: Iterable[KafkaRecord] | None = None, workers: int = 1, **settings: Any) -> None:
