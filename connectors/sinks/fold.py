@@ -24,6 +24,8 @@ __all__ = ["fold_statement", "pending_query", "since_condition"]
 
 ENDED = "_ended"
 """When the last tombstone of a key was appended."""
+BELOW = "_below"
+"""The offset of the last tombstone of the key in the partition of the change."""
 
 
 def since_condition(folded: Mapping[str, int], change: str = "change_row") -> str:
@@ -98,17 +100,17 @@ def _newest(table: Table, changes: str, lease: str, folded: Mapping[str, int]) -
     last = f"MAX(IF({DELETED}, {POSITION}, NULL)) OVER ({partition})"
     tombstone = f"MAX(IF({DELETED}, _order, NULL)) OVER (PARTITION BY {key})"
     ended = f"MAX(IF({DELETED}, {INGESTED_AT}, NULL)) OVER (PARTITION BY {key})"
-    marked = f"SELECT *, {last} AS _last, {tombstone} AS _tombstone, {ended} AS {ENDED} FROM ({placed})"
-    is_ended = f"{POSITION} < IFNULL(_last, {POSITION}) OR _order < IFNULL(_tombstone, _order)"
+    marked = f"SELECT *, {last} AS {BELOW}, {tombstone} AS _tombstone, {ended} AS {ENDED} FROM ({placed})"
+    is_ended = f"{POSITION} < IFNULL({BELOW}, {POSITION}) OR _order < IFNULL(_tombstone, _order)"
     ranked = f"SELECT *, IF({DELETED}, 1, IF({is_ended}, 2, 0)) AS _rank FROM ({marked})"
     number = (
         f"ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY _rank, {by_version}_order DESC, {POSITION} DESC) AS _number"
     )
-    newest = f"SELECT {SOURCE}, {TOPIC_ID}, {POSITION}, {ENDED}, {number} FROM ({ranked})"
+    newest = f"SELECT {SOURCE}, {TOPIC_ID}, {POSITION}, {ENDED}, {BELOW}, {number} FROM ({ranked})"
     columns = ", ".join(f"change_row.{quote(column.name)}" for column in stored_columns(table))
     same_place = " AND ".join(f"change_row.{name} = newest.{name}" for name in (SOURCE, TOPIC_ID, POSITION))
     return (
-        f"SELECT {columns}, change_row.{DELETED}, newest.{ENDED} FROM {changes} AS change_row"
+        f"SELECT {columns}, change_row.{DELETED}, newest.{ENDED}, newest.{BELOW} FROM {changes} AS change_row"
         f" JOIN ({newest}) AS newest ON {same_place}"
         f" WHERE newest._number = 1 AND {lease} AND {since_condition(folded)}"
     )
@@ -121,7 +123,10 @@ IS_OTHER = (
 )
 """The stored row is not that of the change itself."""
 ARRIVED_LATER = f"incoming_row.{INGESTED_AT} > existing_row.{INGESTED_AT}"
-WAS_DELETED = f"IFNULL(existing_row.{INGESTED_AT} < incoming_row.{ENDED}, FALSE)"
+WAS_DELETED = (
+    f"(IFNULL(existing_row.{INGESTED_AT} < incoming_row.{ENDED}, FALSE)"
+    f" OR ({SAME_SOURCE} AND IFNULL(existing_row.{POSITION} < incoming_row.{BELOW}, FALSE)))"
+)
 """The stored row is from before a tombstone of its key, so it is compared with nothing."""
 
 

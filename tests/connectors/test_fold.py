@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -12,10 +12,11 @@ import sqlglot
 from hypothesis import given, settings
 
 from connectors.sinks.fold import fold_statement, pending_query, since_condition
-from contracts.changes import DELETED, TIMESTAMP, TOPIC_ID, changes_of
+from contracts.changes import changes_of
 from contracts.lineage import INGESTED_AT, POSITION, SOURCE
 from contracts.schemas import stored_columns
 from contracts.table import Column, Kind, Table, WriteDisposition
+from tests.protocol.folding import Change, Row, folded_rows, newest, source_of
 
 TABLE = Table(
     "stock",
@@ -36,37 +37,6 @@ def for_duckdb(sql: str) -> str:
     """The statement in DuckDB's dialect."""
     (translated,) = sqlglot.transpile(sql, read="bigquery", write="duckdb")
     return translated
-
-
-@dataclass(frozen=True)
-class Change:
-    """A record of a topic; it is appended at the time `at`."""
-
-    partition: int
-    offset: int
-    key: int
-    qty: int | None
-    """None for a tombstone."""
-    version: int | None = None
-    timestamp: int = 0
-    at: int = 0
-
-    def row(self) -> dict[str, Any]:
-        """The row of the table of changes."""
-        deleted = self.qty is None
-        return {
-            "id": self.key,
-            "v": None if deleted else self.version,
-            "qty": self.qty,
-            SOURCE: f"kafka://t/{self.partition}",
-            POSITION: self.offset,
-            "_hash": self.key,
-            "_run_id": "r",
-            INGESTED_AT: self.at,
-            DELETED: deleted,
-            TIMESTAMP: self.timestamp,
-            TOPIC_ID: "id",
-        }
 
 
 class Place:
@@ -110,36 +80,16 @@ class Place:
         """Delete changes that were appended before a time."""
         self.db.execute(f"DELETE FROM {changes_of(self.table).name} WHERE {INGESTED_AT} < {before}")
 
+    def table_rows(self) -> dict[int, Row]:
+        """The rows of the table by key."""
+        found = self.db.execute(f"SELECT id, qty, v, {SOURCE}, {POSITION}, {INGESTED_AT} FROM {self.table.name}")
+        return {key: Row(*values) for key, *values in found.fetchall()}
+
     def rows(self) -> dict[int, int]:
         """The quantity of each key."""
         found = self.db.execute(f"SELECT id, qty FROM {self.table.name}").fetchall()
         assert len(dict(found)) == len(found)
         return dict(found)
-
-
-def newest(changes: list[Change], versioned: bool) -> Change | None:
-    """The change of a key that counts, None if that is no row."""
-    times: dict[Change, tuple[int, int]] = {}
-    latest: dict[int, int] = {}
-    for change in sorted(changes, key=lambda each: each.offset):
-        latest[change.partition] = max(change.timestamp, latest.get(change.partition, 0))
-        times[change] = latest[change.partition], change.partition
-    tombstones = [change for change in changes if change.qty is None]
-    alive = [
-        change
-        for change in changes
-        if change.qty is not None
-        and not any(
-            other.offset > change.offset if other.partition == change.partition else times[other] > times[change]
-            for other in tombstones
-        )
-    ]
-
-    def order(change: Change) -> tuple[int, tuple[int, int], int]:
-        version = -1 if change.version is None else change.version
-        return version if versioned else 0, times[change], change.offset
-
-    return max(alive, key=order, default=None)
 
 
 def test_case_of_the_wild() -> None:
@@ -175,23 +125,28 @@ def logs(draw: st.DrawFn, partitions: int) -> list[Change]:
 @given(logs(3), st.booleans(), st.data())
 @settings(max_examples=15, deadline=None)
 def test_whenever_it_is_folded_the_newest_change_counts(changes: list[Change], versioned: bool, data: Any) -> None:
-    """Statements between any two appends, over any part that may not be folded, do not change what comes out."""
+    """Statements between any two appends, over any part that may not be folded, do what the model says.
+
+    In the end the rows are those of the newest changes.
+    """
     place = Place(VERSIONED if versioned else TABLE)
     folded: dict[str, int] = {}
     for at, change in enumerate(changes):
         place.append(change)
         if data.draw(st.booleans()):
+            table = place.table_rows()
             place.fold(folded)
+            for key, row in folded_rows(changes[: at + 1], table, folded, versioned).items():
+                table = {**table, key: row} if row else {each: table[each] for each in table if each != key}
+            assert place.table_rows() == table
             committed = {each.partition: each.offset + 1 for each in changes[: at + 1]}
             lag = data.draw(st.integers(0, 3))
-            folded = {f"kafka://t/{partition}": max(0, offset - lag) for partition, offset in committed.items()}
+            folded = {source_of(partition): max(0, offset - lag) for partition, offset in committed.items()}
     place.fold({} if versioned else folded)  # see the next test for what a part may leave open
     assert place.pending() == 0
-    expected = {}
-    for key in {change.key for change in changes}:
-        if chosen := newest([change for change in changes if change.key == key], versioned):
-            expected[key] = chosen.qty
-    assert place.rows() == expected
+    by_key = {key: [change for change in changes if change.key == key] for key in {each.key for each in changes}}
+    chosen = {key: newest(its, versioned).qty for key, its in by_key.items()}
+    assert place.rows() == {key: qty for key, qty in chosen.items() if qty is not None}
 
 
 def test_what_a_tombstone_uncovers_waits_for_a_fold_of_all_changes() -> None:

@@ -135,13 +135,14 @@ class FoldProtocol(RuleBasedStateMachine):
         """The call of a process that was killed arrives."""
         self.world.late.pop(data.draw(st.integers(0, len(self.world.late) - 1)))()
 
-    def _statements(self) -> list[Job]:
+    def statements(self) -> list[Job]:
+        """The statements that have not ended."""
         return [job for job in self.world.jobs.values() if job.state != "DONE"]
 
-    @precondition(lambda self: self._statements())
+    @precondition(lambda self: self.statements())
     @rule(data=st.data())
     def statement_goes_on(self, data: st.DataObject) -> None:
-        self.world.advance(data.draw(st.sampled_from(self._statements())))
+        self.world.advance(data.draw(st.sampled_from(self.statements())))
 
     @precondition(lambda self: self.seconds_running < 1200)
     @rule(beats=st.booleans())
@@ -203,7 +204,7 @@ class FoldProtocol(RuleBasedStateMachine):
         """Let the stream and all statements go on until nothing is left to do."""
         for _ in range(200):
             stream.run()
-            waiting = self._statements()
+            waiting = self.statements()
             if stream.ended or (stream.idle and not waiting):
                 return
             for job in waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -47,18 +48,14 @@ class FoldWorld(World):
         """Let a statement begin: it reads all; or let it take effect."""
         assert isinstance(job, FoldJob)
         if job.state == "PENDING" and job.text:
-            token = job.text.split('AND token = "')[1].split('"')[0]
-            if token != self.leases[TABLE]["token"]:
-                job.state, job.failed = "DONE", "the lease is lost"
+            if not self._has_lease(job, job.text):
                 return
             folded = {SOURCE: 0}
             if "_position >= " in job.text.split("is appended")[1]:
                 folded = {SOURCE: int(job.text.rsplit("._position >= ", 1)[1].split(")")[0])}
             job.effect, job.state = folded_rows(self.changes, self.table, folded, self.versioned), "RUNNING"
         elif job.state == "PENDING":
-            token = job.statement.lease.split('AND token = "')[1].split('"')[0]
-            if token != self.leases[TABLE]["token"]:
-                job.state, job.failed = "DONE", "the lease is lost"
+            if not self._has_lease(job, job.statement.lease):
                 return
             at = int(self.now)
             job.effect = {int(key): Row(1000, 9, "gs://b/f", 0, at) for key in job.statement.keys}
@@ -70,6 +67,13 @@ class FoldWorld(World):
                 else:
                     self.table[key] = row
             job.state = "DONE"
+
+    def _has_lease(self, job: FoldJob, text: str) -> bool:
+        """Whether the statement may begin; if it carries a lease that is lost, it fails."""
+        (token,) = re.findall(r'AND token = "([^"]*)"', text) or (None,)
+        if token not in (None, self.leases[TABLE]["token"]):
+            job.state, job.failed = "DONE", "the lease is lost"
+        return not job.failed
 
 
 class StockClient(FakeClient):

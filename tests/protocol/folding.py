@@ -85,7 +85,8 @@ def newest(changes: Iterable[Change], versioned: bool) -> Change:
     ]
 
     def order(change: Change) -> tuple[int, tuple[int, int], int]:
-        return _number(change.version) if versioned else 0, times[change], change.offset
+        has_version = versioned and change.qty is not None
+        return _number(change.version) if has_version else 0, times[change], change.offset
 
     return max(alive or tombstones, key=order)
 
@@ -102,11 +103,10 @@ def folded_rows(
         change, stored = newest(its, versioned), table.get(key)
         if change.offset < folded.get(source_of(change.partition), 0):
             continue
-        ended = max((each.at for each in its if each.qty is None), default=-1)
         if change.qty is None:
-            if stored and (stored.at < ended or _is_behind(stored, change)):
+            if stored and (_is_ended(stored, change, its) or _is_behind(stored, change)):
                 result[key] = None
-        elif stored is None or _wins(change, stored, ended, versioned):
+        elif stored is None or _wins(change, stored, _is_ended(stored, change, its), versioned):
             result[key] = Row(change.qty, change.version, source_of(change.partition), change.offset, change.at)
     return result
 
@@ -119,10 +119,17 @@ def _is_behind(stored: Row, change: Change) -> bool:
     return stored.source == source_of(change.partition) and change.offset > stored.position
 
 
-def _wins(change: Change, stored: Row, ended: int, versioned: bool) -> bool:
+def _is_ended(stored: Row, change: Change, its: Iterable[Change]) -> bool:
+    tombstones = [each for each in its if each.qty is None]
+    below = max((each.offset for each in tombstones if each.partition == change.partition), default=-1)
+    of_partition = stored.source == source_of(change.partition) and stored.position < below
+    return of_partition or stored.at < max((each.at for each in tombstones), default=-1)
+
+
+def _wins(change: Change, stored: Row, is_ended: bool, versioned: bool) -> bool:
     if (source_of(change.partition), change.offset, change.at) == (stored.source, stored.position, stored.at):
         return False
     later = change.at > stored.at or _is_behind(stored, change)
-    if not versioned or stored.at < ended or change.version == stored.version:
-        return stored.at < ended or later
+    if not versioned or is_ended or change.version == stored.version:
+        return is_ended or later
     return _number(change.version) > _number(stored.version)

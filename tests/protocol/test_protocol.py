@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.protocol.fold_machine import FoldProtocol
 from tests.protocol.machine import DEFECTS, NEWEST_ROW, NO_FENCE, NO_LEASE, NOT_FOUND, Protocol
 
 BOUNDED = settings(
@@ -42,7 +43,7 @@ def started(defect: str | None) -> Iterator[Protocol]:
 class Ending:
     """What ends a model."""
 
-    def __init__(self, model: Protocol) -> None:
+    def __init__(self, model: Protocol | FoldProtocol) -> None:
         self.close = model.teardown
 
 
