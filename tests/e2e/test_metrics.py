@@ -53,7 +53,7 @@ def scrape(port: int) -> Scrape:
 def documented(pipeline: str) -> set[str]:
     """The metrics that docs/reference/metrics.md says a pipeline has."""
     column = {"batch": 2, "stream": 3}[pipeline]
-    return {name.strip("`") for name, cells in rows("metrics.md", "metric").items() if cells[column] == "yes"}
+    return {name.strip("`") for name, cells in rows("reference/metrics.md", "metric").items() if cells[column] == "yes"}
 
 
 def names(found: Scrape) -> set[str]:
