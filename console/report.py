@@ -117,14 +117,27 @@ def _codes(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return ["", *columns(("table", "code", "dead letters"), rows, (False, False, True))] if rows else []
 
 
+def _missing_columns(table: str, missing: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if columns := missing.get("columns"):
+        names = missing["names"]
+        lines.append(
+            f"no file of {table} has the column {', '.join(columns)}; the files have {', '.join(names)}:"
+            f" {source_of(columns, names)}"
+        )
+    for column, file in missing.get("in_other_case", {}).items():
+        others = [name for name in missing["names"] if name != column]
+        lines.append(
+            f"the column {column} of {table} is null in the rows of {file.rsplit('/', 1)[-1]}, whose records have the"
+            f" key in another case: rename it there, or {source_of([column], others)}"
+        )
+    return lines
+
+
 def _remarks(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, counts in summary["tables"].items():
-        if missing := counts.get("missing_columns"):
-            lines.append(
-                f"no file of {name} has the column {', '.join(missing['columns'])}; the files have"
-                f" {', '.join(missing['names'])}: {source_of(missing['columns'], missing['names'])}"
-            )
+        lines += _missing_columns(name, counts.get("missing_columns") or {})
         lines += _quality(name, counts.get("quality", []))
         if counts["duplicate"] * 2 > counts["read"]:
             lines.append(

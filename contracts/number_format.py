@@ -51,15 +51,18 @@ class NumberFormat:
         match = self._regex.fullmatch(text)
         if match is None:
             return None
-        whole = match["whole"].replace(self.group, "") if self.group else match["whole"]
-        return f"{match['sign']}{whole}{'.' + match['part'] if match['part'] else ''}{match['exponent'] or ''}"
+        whole = (match["whole"] or "").replace(self.group, "") if self.group else match["whole"] or ""
+        part = match["part"] or match["only"]
+        return f"{match['sign']}{whole or '0'}{'.' + part if part else ''}{match['exponent'] or ''}"
 
     def plain_column(self, texts: pl.Series) -> pl.Series:
         """Return what `plain` returns for each text, null for null."""
         groups = texts.str.extract_groups(f"^(?:{self._expression})$").alias("").to_frame()
         part = pl.col("").struct.field
-        whole = part("whole").str.replace_all(self.group, "", literal=True) if self.group else part("whole")
-        pieces = [part("sign"), whole, (pl.lit(".") + part("part")).fill_null(""), part("exponent").fill_null("")]
+        digits = part("whole").fill_null(pl.when(part("only").is_not_null()).then(pl.lit("0")))
+        whole = digits.str.replace_all(self.group, "", literal=True) if self.group else digits
+        behind = pl.coalesce(pl.when(part("part") != "").then(part("part")), part("only"))
+        pieces = [part("sign"), whole, (pl.lit(".") + behind).fill_null(""), part("exponent").fill_null("")]
         return groups.select(pl.concat_str(pieces).alias(texts.name)).to_series()
 
     @cached_property
@@ -68,9 +71,11 @@ class NumberFormat:
         signs = "|".join(re.escape(sign) for sign in sorted(self.strip, key=len, reverse=True))
         around = f"{blank}(?:{signs})?{blank}" if signs else blank
         grouped = f"[0-9]{{1,3}}(?:{re.escape(self.group)}[0-9]{{3}})+|" if self.group else ""
+        point = re.escape(self.decimal)
         return (
-            f"{around}(?P<sign>[+-]?){around}(?P<whole>{grouped}[0-9]+)"
-            f"(?:{re.escape(self.decimal)}(?P<part>[0-9]+))?(?P<exponent>[eE][+-]?[0-9]{{1,9}})?{around}"
+            f"{around}(?P<sign>[+-]?){around}"
+            f"(?:(?P<whole>{grouped}[0-9]+)(?:{point}(?P<part>[0-9]*))?|{point}(?P<only>[0-9]+))"
+            f"(?P<exponent>[eE][+-]?0*[0-9]{{1,9}})?{around}"
         )
 
     @cached_property

@@ -97,6 +97,10 @@ class FileColumns(NamedTuple):
     source: str
     names: tuple[str, ...]
     missing: tuple[str, ...]
+    in_other_case: tuple[str, ...] = ()
+    """Of the missing columns those whose keys in JSON are written in another case."""
+    unknown: tuple[str, ...] = ()
+    """Columns that the file has or has not: those that the inspected records of JSON lack."""
 
 
 class MissingColumns(NamedTuple):
@@ -105,6 +109,8 @@ class MissingColumns(NamedTuple):
     table: str
     columns: tuple[str, ...]
     names: tuple[str, ...]
+    in_other_case: tuple[tuple[str, str], ...] = ()
+    """Other columns that a file of JSON has in another case, so that they are null; each with the first such file."""
 
 
 Item = Source | Count | Shard | DeadLetterFile | FileColumns
@@ -207,25 +213,34 @@ def balance(items: Iterable[Item], max_dead_letter_ratio: float) -> Balance:
 def _missing_columns(
     headers: Iterable[FileColumns], counts: Mapping[str, Mapping[str, FileTally]]
 ) -> tuple[MissingColumns, ...]:
-    """Return the columns of each table that no file has.
+    """Return the columns of each table that no file has, and those that a file of JSON has in another case.
 
-    A table with records from a file whose columns are not known, such as most of JSON, is left out: to know them, all
-    of its records would have to be decoded first.
+    If a file has records and none of them shows its columns, no column is certainly missing.
     """
     by_table: dict[str, list[FileColumns]] = defaultdict(list)
     for header in sorted(headers):
         by_table[header.table].append(header)
     missing_columns = []
-    for table, table_headers in by_table.items():
-        with_header = {header.source for header in table_headers}
-        if all(source in with_header or not line.read for source, line in counts.get(table, {}).items()):
-            columns = [
-                column for column in table_headers[0].missing if all(column in other.missing for other in table_headers)
-            ]
-            names = sorted({name for header in table_headers for name in header.names})[:SHOWN_NAMES]
-            if columns:
-                missing_columns.append(MissingColumns(table, tuple(columns), tuple(names)))
+    for table, headers_of_table in by_table.items():
+        with_header = {header.source for header in headers_of_table}
+        certain = all(source in with_header or not line.read for source, line in counts.get(table, {}).items())
+        lacking = {column: header for header in reversed(headers_of_table) for column in header.missing}
+        spelled = {column: header for header in reversed(headers_of_table) for column in header.in_other_case}
+        columns = [
+            column
+            for column in lacking
+            if certain and all(_lacks(header, column, column in spelled) for header in headers_of_table)
+        ]
+        others = [(column, header.source) for column, header in spelled.items() if column not in columns]
+        names = sorted({name for header in headers_of_table for name in header.names})[:SHOWN_NAMES]
+        if columns or others:
+            missing_columns.append(MissingColumns(table, tuple(columns), tuple(names), tuple(others)))
     return tuple(missing_columns)
+
+
+def _lacks(header: FileColumns, column: str, in_other_case: bool) -> bool:
+    """Whether a file lacks a column. Of unknown ones so if some file has it in another case, which explains that."""
+    return column in header.missing or (in_other_case and column in header.unknown)
 
 
 def _in_order_of_code(tally: FileTally) -> FileTally:

@@ -79,23 +79,25 @@ def file_columns(file: InputFile, block: Block, table: Table) -> FileColumns | N
 
 
 def _json_columns(file: InputFile, block: Block, table: Table) -> FileColumns | None:
-    """Return the keys in the first records of a block of JSON, if they show that columns are called otherwise.
+    """Return the keys in the first records of a block of JSON; None if no record has one.
 
     A column is missing if no record has its key, and some have it in another case: JSON's keys are matched exactly, so
-    the column is NULL. None if there is no such column, unless every column has its key: what other records have is
-    not known.
+    the column is NULL. What other records have is not known.
     """
     keys: set[str] = set()
     for raw in block.records[:SAMPLED_RECORDS]:
         with suppress(ValueError, RecursionError):
             record = json.loads(raw)
             keys.update(record if isinstance(record, dict) else ())
-    steps = {column.path[0] for column in table.read_columns}
-    called = {field for key, field in zip(keys, match_names(keys, steps), strict=True) if field not in (None, key)}
-    missing = tuple(column.name for column in table.read_columns if column.path[0] in called - keys)
-    if not missing and not steps <= keys:
+    if not keys:
         return None
-    return FileColumns(table.name, file.uri, tuple(sorted(keys))[:SHOWN_NAMES], missing)
+    from_path = path_texts(file.uri, table.read_columns)
+    columns = [column for index, column in enumerate(table.read_columns) if index not in from_path]
+    steps = {column.path[0] for column in columns}
+    called = {field for key, field in zip(keys, match_names(keys, steps), strict=True) if field not in (None, key)}
+    missing = tuple(column.name for column in columns if column.path[0] in called - keys)
+    unknown = tuple(column.name for column in columns if column.path[0] not in called | keys)
+    return FileColumns(table.name, file.uri, tuple(sorted(keys))[:SHOWN_NAMES], missing, missing, unknown)
 
 
 def _paths(fields: Fields) -> Iterator[str]:

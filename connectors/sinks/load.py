@@ -115,7 +115,11 @@ class _RecordBalance(beam.DoFn):
             {
                 "table": each.table,
                 "dataset": to.datasets[each.table],
-                "detail": {"columns": each.columns, "names": each.names},
+                "detail": {
+                    "columns": each.columns,
+                    "names": each.names,
+                    **({"in_other_case": dict(each.in_other_case)} if each.in_other_case else {}),
+                },
             }
             for each in balance.missing_columns
         ]

@@ -41,9 +41,9 @@ POLARS_TYPES = {
 """The types of columns in a data frame. BIGNUMERIC, TIME and JSON are canonical texts until they are stored."""
 ONE_BY_ONE = (Kind.RECORD, Kind.BIGNUMERIC, Kind.BYTES, Kind.JSON)
 """Kinds whose values are read one by one."""
-PLAIN_INTEGER = r"^([+-]?[0-9]{1,18})(?:\.0{1,20})?$"
-PLAIN_NUMERIC = r"^[+-]?[0-9]{1,20}(?:\.[0-9]{1,9})?$"
-PLAIN_FLOAT = r"^[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?$"
+PLAIN_INTEGER = r"^([+-]?[0-9]{1,18})(?:\.0{0,20})?$"
+PLAIN_NUMERIC = r"^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})$"
+PLAIN_FLOAT = r"^[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?$"
 MAX_DERIVED_BYTES = 1_000_000
 """The maximum size of a derived text: a short record must not become a row of hundreds of megabytes."""
 TIMES = (Kind.DATE, Kind.DATETIME, Kind.TIME, Kind.TIMESTAMP)
@@ -194,7 +194,9 @@ def _numerics(column: Column, texts: pl.Series) -> ReadColumn:
 def plain_numeric(precision: int, scale: int) -> str:
     """The regular expression of numbers that NUMERIC(precision, scale) certainly holds without rounding."""
     whole = max(1, min(20, precision - scale))
-    return rf"^[+-]?[0-9]{{1,{whole}}}(?:\.[0-9]{{1,{scale}}})?$" if scale else rf"^[+-]?[0-9]{{1,{whole}}}$"
+    if not scale:
+        return rf"^[+-]?[0-9]{{1,{whole}}}\.?$"
+    return rf"^[+-]?(?:[0-9]{{1,{whole}}}(?:\.[0-9]{{0,{scale}}})?|\.[0-9]{{1,{scale}}})$"
 
 
 def _floats(_column: Column, texts: pl.Series) -> ReadColumn:

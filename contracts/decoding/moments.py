@@ -16,15 +16,14 @@ from zoneinfo import ZoneInfo
 
 from contracts.decoding.json_text import Number
 from contracts.decoding.problems import invalid, wrong_type
+from contracts.decoding.written_forms import DATES, TIMES, TIMESTAMPS, Rewriting
 from contracts.table import Column, Epoch
 
 __all__ = ["MICROSECONDS", "NUMBER", "read_date", "read_datetime", "read_time", "read_timestamp"]
 
-NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,9})?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?0*[0-9]{1,9})?")
 CLOCK = r"([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,12})?)?)"
-TIMESTAMP = re.compile(
-    rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[T ]{CLOCK}(?: ?(Z|UTC|GMT|[+-][0-9]{{2}}(?::?[0-9]{{2}})?))?"
-)
+TIMESTAMP = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[T ]{CLOCK}(Z|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TIME = re.compile(CLOCK)
 WITH_FRACTION = len("12:00:00.123456")
@@ -66,17 +65,19 @@ def read_date(column: Column, value: object, path: str) -> date:
     if column.epoch:
         return _since_1970(column.epoch, value, path, "a date").date()
     text = _formatted(column, value, path, "a date")[: len("2024-05-01")] if column.date_format else value
-    if not isinstance(text, str) or isinstance(text, Number) or not DATE.fullmatch(text):
+    match = _match(DATES, DATE, text)
+    if match is None:
         raise wrong_type(path, value, "a date")
-    return _parsed(date.fromisoformat, text, value, path, "a date")
+    return _parsed(date.fromisoformat, match[0], value, path, "a date")
 
 
 def read_time(column: Column, value: object, path: str) -> str:
     """Return the time of a day as `HH:MM:SS`, with six digits of a fraction that is not zero. Raises NotClean."""
     text = _formatted(column, value, path, "a time").partition("T")[2] if column.date_format else value
-    if not isinstance(text, str) or isinstance(text, Number) or not TIME.fullmatch(text):
+    match = _match(TIMES, TIME, text)
+    if match is None:
         raise wrong_type(path, value, "a time")
-    return _parsed(time.fromisoformat, text[:WITH_FRACTION], value, path, "a time").isoformat()
+    return _parsed(time.fromisoformat, match[0][:WITH_FRACTION], value, path, "a time").isoformat()
 
 
 def _moment(column: Column, value: object, path: str, wanted: str) -> datetime:
@@ -84,12 +85,17 @@ def _moment(column: Column, value: object, path: str, wanted: str) -> datetime:
     if column.epoch:
         return _since_1970(column.epoch, value, path, wanted)
     text = _formatted(column, value, path, wanted) if column.date_format else value
-    match = TIMESTAMP.fullmatch(text) if isinstance(text, str) and not isinstance(text, Number) else None
+    match = _match(TIMESTAMPS, TIMESTAMP, text)
     if match is None:
         raise wrong_type(path, value, wanted)
     day, clock, zone = match.groups()
-    offset = "+00:00" if zone in ("Z", "UTC", "GMT") else zone or ""
+    offset = "+00:00" if zone == "Z" else zone or ""
     return _parsed(datetime.fromisoformat, f"{day}T{clock[:WITH_FRACTION]}{offset}", value, path, wanted)
+
+
+def _match(rewriting: Rewriting, form: re.Pattern[str], text: object) -> re.Match[str] | None:
+    """Return the match of a text in a form, or in one that is rewritten; None for a number and for what is no text."""
+    return rewriting.match(form, text) if isinstance(text, str) and not isinstance(text, Number) else None
 
 
 def _parsed(read: Callable[[str], Moment], text: str, value: object, path: str, wanted: str) -> Moment:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.decoding.written_forms import DATES, TIMES, TIMESTAMPS, Rewriting
 from contracts.table import Column, Epoch, Kind
 
 __all__ = ["TIMESTAMP", "read_times"]
@@ -25,8 +26,6 @@ TIME = f"[T ]{CLOCK}"
 OFFSET = r"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
 PLAIN_TIMESTAMP = f"^(?:(?:{YEAR}-{DAY}|{LEAP_YEAR}-02-29){TIME}Z?|[1-8][0-9]{{3}}-{DAY}{TIME}{OFFSET})$"
 WITH_ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$"
-SPACED_ZONE = r"^([0-9-]{10}[T ][0-9:.]{5,21}) ?(?:(Z|[+-][0-9:]{2,5})|UTC|GMT)$"
-LONG_FRACTION = r"^([0-9T: -]{8,19}\.[0-9]{6})[0-9]{1,6}((?:Z|[+-][0-9:]{2,5})?)$"
 PLAIN_DATE = f"^{YEAR}" + r"-[0-9]{2}-[0-9]{2}$"
 PLAIN_TIME = f"^{CLOCK}$"
 EPOCH_DIGITS = {Epoch.DAYS: 6, Epoch.SECONDS: 11, Epoch.MILLISECONDS: 14, Epoch.MICROSECONDS: 17, Epoch.NANOSECONDS: 18}
@@ -61,7 +60,7 @@ def read_times(column: Column, texts: pl.Series) -> ReadColumn:
 
 def _timestamps(column: Column, texts: pl.Series) -> ReadColumn:
     """Read timestamps with Arrow: several times as fast as polars, but every text needs a zone."""
-    texts, plain = _common(texts)
+    texts, plain = _common(texts, PLAIN_TIMESTAMP, TIMESTAMPS)
     text = pl.col(texts.name)
     zoned = text
     if (plain & ~texts.str.ends_with("Z")).any():
@@ -87,7 +86,7 @@ def _in_zone(moments: pl.Series, zone: str) -> pl.Series:
 
 
 def _datetimes(column: Column, texts: pl.Series) -> ReadColumn:
-    texts, _ = _common(texts)
+    texts, _ = _common(texts, PLAIN_TIMESTAMP, TIMESTAMPS)
     zoned = texts.str.contains(WITH_ZONE).fill_null(False)
     if zoned.any():
         texts = pl.select(pl.when(~zoned).then(texts).alias(texts.name)).to_series()
@@ -97,14 +96,14 @@ def _datetimes(column: Column, texts: pl.Series) -> ReadColumn:
 
 
 def _dates(_column: Column, texts: pl.Series) -> ReadColumn:
-    plain = texts.str.contains(PLAIN_DATE).fill_null(False)
+    texts, plain = _common(texts, PLAIN_DATE, DATES)
     typed = pl.select(pl.when(plain).then(texts)).to_series().str.to_date("%Y-%m-%d", strict=False)
     return typed.alias(texts.name), typed.is_not_null() | texts.is_null()
 
 
 def _times(_column: Column, texts: pl.Series) -> ReadColumn:
     """Return the times as text, `HH:MM:SS` with six digits of a fraction that is not zero."""
-    plain = texts.str.contains(PLAIN_TIME).fill_null(False)
+    texts, plain = _common(texts, PLAIN_TIME, TIMES)
     text = pl.when(plain).then(pl.col(texts.name))
     whole = pl.when(text.str.len_chars() == len("12:00")).then(text + ":00").otherwise(text)
     padded = pl.when(whole.str.contains(".", literal=True)).then(whole.str.pad_end(15, "0")).otherwise(whole)
@@ -123,18 +122,14 @@ def _epochs(column: Column, epoch: Epoch, texts: pl.Series) -> ReadColumn:
     return typed, typed.is_not_null() | texts.is_null()
 
 
-def _common(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Bring timestamps into the common form, and say which of them have it; null for null.
-
-    The others have a space before the zone, `UTC` or `GMT` as zone, a long fraction, or are no timestamps.
-    """
-    plain = texts.str.contains(PLAIN_TIMESTAMP)
+def _common(texts: pl.Series, form: str, rewriting: Rewriting) -> tuple[pl.Series, pl.Series]:
+    """Bring texts into the common form, and say which of them have it; null for null."""
+    plain = texts.str.contains(form)
     if (len(plain) - plain.null_count() - (plain.sum() or 0)) * FEW <= len(plain):
         return texts, plain
     others = (~plain).fill_null(False).arg_true()
-    zoned = pl.col(texts.name).str.replace(SPACED_ZONE, "${1}Z${2}").str.replace(r"Z(Z|[+-])", "${1}")
-    common = texts[others].to_frame().select(zoned.str.replace(LONG_FRACTION, "${1}${2}")).to_series()
-    return texts.scatter(others, common), plain.scatter(others, common.str.contains(PLAIN_TIMESTAMP))
+    common = rewriting.common_column(texts[others])
+    return texts.scatter(others, common), plain.scatter(others, common.str.contains(form))
 
 
 _READERS: dict[Kind, Callable[[Column, pl.Series], ReadColumn]] = {

@@ -32,8 +32,8 @@ TIME_WORDS = re.compile(
     r"(?i)time|date|epoch|stamp|(^|_)(ts|at|on|day|since|created|updated|begin|start|end)(_|$|ms$)|At$|Ts$"
 )
 FLAG_WORDS = re.compile(r"^(is|has|can|was|should)(_|[A-Z])|(?i:_flag$|^(active|enabled|deleted|valid)$)")
-PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
-EXPONENT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+PLAIN_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)")
+EXPONENT = re.compile(rf"{PLAIN_NUMBER.pattern}([eE][+-]?[0-9]+)?")
 ZONE = re.compile(r".*(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)$")
 DAYS = (
     *("dd/MM/yyyy", "MM/dd/yyyy", "d/M/yyyy", "M/d/yyyy", "dd.MM.yyyy", "d.M.yyyy", "dd-MM-yyyy"),

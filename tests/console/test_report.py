@@ -155,3 +155,16 @@ def test_a_summary_cuts_no_name() -> None:
 )
 def test_a_missing_column_gets_the_nearest_name(columns: list[str], names: list[str], said: str) -> None:
     assert source_of(columns, names).startswith(said)
+
+
+def test_columns_that_files_lack_or_have_in_another_case() -> None:
+    screen, console = shown(300)
+    missing = {"columns": ["v"], "names": ["V", "W", "id", "w"], "in_other_case": {"w": "gs://b/t_1.json"}}
+    counts = {"read": 3, "written": 3, "duplicate": 0, "dead_letter": 0, "dead_letter_by_code": {}}
+    tables = {"t": {**counts, "missing_columns": missing}}
+    print_summary(console, {"run_id": "r", "state": "done", "seconds": 1, "tables": tables})
+    assert "no file of t has the column v; the files have V, W, id, w: if v is V, write" in screen.getvalue()
+    assert (
+        "the column w of t is null in the rows of t_1.json, whose records have the key in another case:"
+        " rename it there, or if w is W, write customProperties: [{property: source, value: W}]"
+    ) in screen.getvalue()

@@ -49,6 +49,10 @@ DAYS = ("31", "27", "29", "1", "01", "30")
 CLOCKS = (
     "02:30",
     "02:30:00",
+    "2:30",
+    "02:30:00,25",
+    "00:00:00,000",
+    "023000.25",
     "2:30 am",
     "12:05 PM",
     "023000",
@@ -57,7 +61,10 @@ CLOCKS = (
     "24:00",
     "00:00:00.000",
 )
-ZONES = ("", "Z", " UTC", "+02:00", "+0200", " +02", " GMT", "-03:30", " CET")
+ZONES = (
+    *("", "Z", " UTC", "+02:00", "+0200", " +02", " GMT", "-03:30", " CET", "z", " utc", " +0000 UTC", "UTC"),
+    *("+02:00[Europe/Berlin]", "Z[UTC]", "[Europe/Berlin]", "+02:00 UTC", ",5", "\n"),
+)
 DATES = st.builds(
     lambda y, m, d, order, mark: mark.join([y, m, d] if order else [d, m, y]),
     st.sampled_from(YEARS),
@@ -69,16 +76,30 @@ DATES = st.builds(
 MOMENTS = st.builds(
     lambda day, between, clock, zone: day + between + clock + zone,
     DATES,
-    st.sampled_from(["T", " ", ""]),
+    st.sampled_from(["T", " ", "", "t"]),
     st.sampled_from(CLOCKS),
     st.sampled_from(ZONES),
 )
-OTHERS = st.sampled_from(["20240331", "March 31, 2024", "Sun, 31 Mar 2024", "Mon, 31 Mar 2024", "31 Mar 2024 2:30 am"])
+OTHERS = st.sampled_from(
+    [
+        "20240331T023000Z",
+        "20240331t023000,5",
+        "2024/03-31",
+        "20240331",
+        "March 31, 2024",
+        "Sun, 31 Mar 2024",
+        "Mon, 31 Mar 2024",
+        "31 Mar 2024 2:30 am",
+    ]
+)
 NUMBERS = st.builds(
     lambda sign, before, digits, after: sign + before + digits + after,
     st.sampled_from(["", "-", "+", "€ ", "- €"]),
     st.sampled_from(["", "€", " "]),
-    st.from_regex(r"[0-9]{1,4}([.,'\u202f][0-9]{3}){0,2}([.,][0-9]{1,12})?|[0-9]{1,20}(e[0-9])?", fullmatch=True),
+    st.from_regex(
+        r"[0-9]{1,4}([.,'\u202f][0-9]{3}){0,2}([.,][0-9]{1,12})?|[0-9]{1,20}(e[0-9])?|[0-9]{1,3}[.,]|[.,][0-9]{1,12}(e-?[0-9]{1,12})?|[0-9]e0000000[0-9]{3}",
+        fullmatch=True,
+    ),
     st.sampled_from(["", " €", "%", "EUR", "\n"]),
 )
 EPOCHS = st.integers(-(10**20), 10**20).map(str) | st.sampled_from(
@@ -133,7 +154,33 @@ TIDY: list[tuple[Column, str, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("column", "text", "expected"), TIDY)
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+EUROS = Column("x", Kind.NUMERIC, number_format=EURO)
+WRITTEN: list[tuple[Column, str, object]] = [
+    *(
+        (Column("x", Kind.TIMESTAMP), text, NOON)
+        for text in (
+            *("2024-05-01t12:00:00z", "2024-05-01 12:00:00utc", "2024-05-01T12:00:00,000Z", "20240501T120000Z"),
+            *("2024/05/01 12:00", "20240501T120000.0", "2024-05-01T14:00:00+02:00[Europe/Berlin]", "20240501T120000"),
+            *("2024-05-01 12:00:00 +0000 UTC", "2024-05-01T12:00:00.000000999z"),
+        )
+    ),
+    (Column("x", Kind.DATETIME), "2024/05/01 07:05:00,25", datetime(2024, 5, 1, 7, 5, 0, 250_000)),
+    (Column("x", Kind.DATE), "2024/05/01", date(2024, 5, 1)),
+    (Column("x", Kind.TIME), "07:05:00,25", "07:05:00.250000"),
+    (Column("x", Kind.FLOAT), ".5", 0.5),
+    (Column("x", Kind.FLOAT), "-5.", -5.0),
+    (Column("x", Kind.FLOAT), "+5.e-1", 0.5),
+    (Column("x", Kind.NUMERIC), "+.25", Decimal("0.25")),
+    (Column("x", Kind.NUMERIC, precision=5, scale=2), "5.", Decimal(5)),
+    (Column("x", Kind.NUMERIC, precision=5), "5.", Decimal(5)),
+    (Column("x", Kind.INTEGER), "+5.", 5),
+    (EUROS, "€ ,5", Decimal("0.5")),
+    (EUROS, "1.234,", Decimal(1234)),
+]
+
+
+@pytest.mark.parametrize(("column", "text", "expected"), [*TIDY, *WRITTEN])
 def test_a_common_form_is_read_as_a_column(column: Column, text: str, expected: object) -> None:
     series, accepted = read_column(column, [text, None])
     assert accepted is None or accepted.all()
@@ -181,6 +228,24 @@ def test_multiples(column: Column, step: str, texts: list[str], clean: list[bool
     assert held[0]
 
 
+ONE_BY_ONE: list[tuple[Column, str, object]] = [
+    (Column("x", Kind.INTEGER), "1e3", 1000),
+    (Column("x", Kind.INTEGER), ".5e1", 5),
+    (Column("x", Kind.NUMERIC), "1e0000003", Decimal(1000)),
+    (Column("x", Kind.NUMERIC), "1e-00000000003", Decimal("0.001")),
+    (Column("x", Kind.BIGNUMERIC, precision=5, scale=2), "+.5", "0.50"),
+    (Column("x", Kind.FLOAT), "1e0000003", 1000.0),
+]
+
+
+@pytest.mark.parametrize(("column", "text", "expected"), ONE_BY_ONE)
+def test_a_rare_form_is_read_by_the_validator(column: Column, text: str, expected: object) -> None:
+    assert validated(column, text) == expected
+    series, accepted = read_column(column, [text])
+    assert accepted is not None
+    assert not accepted[0] or series[0] == expected
+
+
 REFUSED: list[tuple[Column, Any, str]] = [
     (Column("x", Kind.TIMESTAMP, epoch=Epoch.SECONDS), Number("1e20"), "invalid_value"),
     (Column("x", Kind.TIMESTAMP, epoch=Epoch.SECONDS), "2024-05-01T12:00:00Z", "wrong_type"),
@@ -190,6 +255,27 @@ REFUSED: list[tuple[Column, Any, str]] = [
     (Column("x", Kind.DATE, date_format=DateFormat("EEE, dd MMM yyyy")), "Mon, 31 Mar 2024", "invalid_value"),
     (Column("x", Kind.DATETIME), "2024-05-01T12:00:00Z", "wrong_type"),
     (Column("x", Kind.TIME), "24:00", "wrong_type"),
+    *(
+        (Column("x", kind), text, "wrong_type")
+        for kind in (Kind.TIMESTAMP, Kind.DATE, Kind.DATETIME)
+        for text in (
+            *("2024-05/01", "24-5-1", "2024-5", "01/05/2024", "2024-05-01Z", "2024-05-01+02:00", "2024-02-30"),
+            *("2024-05-01T12", "2024-05-01T12:00:00 CET", "2024-05-01T12:00:00[Europe/Berlin]", "2024-05-01\n"),
+            *(
+                "2024-5-1",
+                "2024-5-1 12:00",
+                "2024-05-01 7:05",
+                "2024-05-01 2:30 pm",
+                "20240501",
+                "20240501120000",
+                "2024-05-01T24:00:00",
+                "2024-05-01T00:00:60",
+            ),
+        )
+    ),
+    (Column("x", Kind.DATE), "2024-05-01T00:00:00", "wrong_type"),
+    (Column("x", Kind.TIMESTAMP), "2024-05-01", "wrong_type"),
+    *((Column("x", Kind.NUMERIC), text, "wrong_type") for text in (".", "+", "1e", "e5", "1.2.3", ".e5", "5.\n")),
     (Column("x", Kind.NUMERIC, number_format=EURO), "1.5", "wrong_type"),
     (Column("x", Kind.NUMERIC, precision=5, scale=2), "1000", "invalid_value"),
     (Column("x", Kind.BIGNUMERIC, maximum=Decimal(9)), "10", "invalid_value"),

@@ -152,9 +152,17 @@ def test_a_key_of_json_in_another_case_is_reported(folder: Path) -> None:
     assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == (
         MissingColumns("items", ("v",), ("V", "id")),
     )
+    (folder / "items_2.ndjson").write_bytes(lines({"id": "c"}))  # it may have the key further on
+    assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == (
+        MissingColumns("items", ("v",), ("V", "id")),
+    )
     (folder / "items_2.ndjson").write_bytes(lines({"id": "c", "v": 1}, "no record"))
-    assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == ()
+    assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == (
+        MissingColumns("items", (), ("V", "id", "v"), (("v", f"{folder}/items_1.ndjson"),)),
+    )
+    (folder / "items_1.ndjson").write_bytes(lines({"id": "a", "V": 1, "v": 1}, {"id": "b", "w": 1}))
     (folder / "items_2.ndjson").write_bytes(lines({"id": "c"}))
+    (folder / "items_3.csv").write_text("id\nd\n")
     assert run_batch(batch_over(folder, TABLES)).balance.missing_columns == ()
 
 
