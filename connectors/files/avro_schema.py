@@ -136,6 +136,8 @@ class _Schemas:
 
     def _union(self, branches: list[Any], namespace: str, path: str) -> Reading | None:
         others = [branch for branch in branches if branch not in ("null", {"type": "null"})]
+        if len(branches) == 1 and (only := self._reading(branches[0], namespace, path)) is not None:
+            return only._replace(plain=[only.plain, "null"], least=1)
         if len(branches) != len(others) + 1 or len(others) > 1:
             names = " and ".join(str(each["type"] if isinstance(each, dict) else each) for each in branches)
             raise ValueError(f"field {path}: a union of {names} is not read, only one of null and one other type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,15 @@ __all__ = ["parquet_batches"]
 BATCH_ROWS = 1_024
 PIECE_BYTES = 4 << 20
 BYTE_ARRAY = "BYTE_ARRAY"
+ENCRYPTED = b"PARE"
+"""The last bytes of a file whose footer is encrypted."""
 FEW_ROWS = 64
 """Rows of a batch whose texts Arrow decodes itself: a few stored bytes may become a long text."""
 
 
 def parquet_batches(source: Any, table: Table | None) -> Iterator[Batch]:
     """Yield batches of the columns that `table` reads, under its names, each with all fields of the file."""
-    file = pq.ParquetFile(source)
+    file = _opened(source)
     metadata = file.metadata
     fields = {field.name: fields_of(field.type) for field in file.schema_arrow}
     names = names_read(file.schema_arrow.names, table)
@@ -57,6 +60,17 @@ def parquet_batches(source: Any, table: Table | None) -> Iterator[Batch]:
         total += given
     if total != metadata.num_rows:
         raise ValueError(f"it has {total} rows, its metadata says {metadata.num_rows}")
+
+
+def _opened(source: Any) -> pq.ParquetFile:
+    """Return the open file. Raises ValueError for one whose footer is encrypted, else what Arrow raises."""
+    try:
+        return pq.ParquetFile(source)
+    except (pa.ArrowException, OSError):
+        source.seek(max(source.seek(0, os.SEEK_END) - len(ENCRYPTED), 0))
+        if source.read(len(ENCRYPTED)) == ENCRYPTED:
+            raise ValueError("it is encrypted; write it without encryption") from None
+        raise
 
 
 def _tops(file: pq.ParquetFile) -> list[int]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.odcs.columns import NAME, NAME_LENGTH
 from operations.contracts.candidates import Form, best_match, matches_of
 
-__all__ = ["MAYBE_REQUIRED", "Field", "fields_of", "sanitized"]
+__all__ = ["MAYBE_REQUIRED", "Field", "fields_of", "fields_without", "nulls_of", "sanitized"]
 
 MIN_REQUIRED = 10
 """Records that must have a value before it is called required."""
 MAYBE_REQUIRED = "check: there is a value in all"
 """How the evidence for a column begins that fewer records have than make it required."""
+CERTAIN_NULL = "\\N"
+"""The null of MySQL and PostgreSQL, which is never a text."""
 MIN_ENUM = 50
 MAX_ENUM = 12
 MAX_ENUM_LENGTH = 40
@@ -70,6 +72,33 @@ def fields_of(
             head["physicalName"] = column
         made.definition = {**head, **made.definition}
         fields.append(made)
+    return fields, remarks
+
+
+def nulls_of(fields: Sequence[Field], records: Sequence[Mapping[str, object]]) -> set[str]:
+    r"""Return the texts that stand for null in a CSV file: those of any of its fields, and `\N` wherever it is."""
+    nulls = {text for each in fields for text in each.nulls}
+    return nulls | ({CERTAIN_NULL} if any(CERTAIN_NULL in record.values() for record in records) else set())
+
+
+def fields_without(
+    nulls: Collection[str], records: Sequence[Mapping[str, object]], *, tolerant: bool
+) -> tuple[list[Field], list[str]]:
+    """Return what fields_of does for CSV whose null texts are known: they are null in all of its fields."""
+    used: dict[str, set[str]] = {}
+    plain: list[Mapping[str, object]] = []
+    for record in records:
+        for name, value in record.items():
+            if isinstance(value, str) and value in nulls:
+                used.setdefault(name, set()).add(value)
+        plain.append(
+            {name: None if isinstance(value, str) and value in nulls else value for name, value in record.items()}
+        )
+    fields, remarks = fields_of(plain, in_csv=True, tolerant=tolerant)
+    for each in fields:
+        if each.name in used:
+            each.nulls = tuple(sorted(used[each.name]))
+            each.evidence.append(f"null where the file has {', '.join(each.nulls)}")
     return fields, remarks
 
 

@@ -19,7 +19,7 @@ from contracts.refusal import NotClean
 from contracts.table import CsvDialect, Table
 from operations.contracts.candidates import column_of_form
 from operations.contracts.draft import DraftTable, contract_text
-from operations.contracts.fields import MAYBE_REQUIRED, Field, fields_of, sanitized
+from operations.contracts.fields import MAYBE_REQUIRED, Field, fields_of, fields_without, nulls_of, sanitized
 from operations.contracts.sampled import Sample
 
 __all__ = ["draft_of"]
@@ -96,6 +96,8 @@ def _dialect(table: Table, read: CsvDialect) -> CsvDialect:
 
 def _drafted(name: str, sample: Sample, today: date, tolerant: bool) -> DraftTable:
     fields, remarks = fields_of(sample.records, in_csv=sample.in_csv, tolerant=tolerant)
+    if sample.in_csv and (nulls := nulls_of(fields, sample.records)):
+        fields, remarks = fields_without(nulls, sample.records, tolerant=tolerant)
     if not fields:
         raise UsageError(f"{name}: its records have no field that can be a column")
     table = sanitized(name)

@@ -72,6 +72,7 @@ TYPES: list[tuple[str, Schema, Any, Column, Any]] = [
     ("null behind", ["string", "null"], None, X[Kind.STRING], None),
     ("only null", "null", None, X[Kind.STRING], None),
     ("a union of null", ["null"], None, X[Kind.STRING], None),
+    ("a union of one type", ["string"], "a", X[Kind.STRING], "a"),
     ("string", ["null", "string"], "é\x00", X[Kind.STRING], "é\x00"),
     ("bytes", "bytes", b"\x00\xff", X[Kind.BYTES], b"\x00\xff"),
     ("fixed", {**FIXED, "size": 3}, b"\x00\xffa", X[Kind.BYTES], b"\x00\xffa"),

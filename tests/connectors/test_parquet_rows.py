@@ -406,3 +406,9 @@ def test_types_of_parquet_that_a_contract_declares() -> None:
             "dec": "12345678901234567890.123456789012" + "0" * 26,
         }
         assert second == {"id": 2, **dict.fromkeys([*first][1:]), "attrs": [], "raws": []}
+
+
+def test_a_file_with_an_encrypted_footer_says_so() -> None:
+    data = stored(id=["1"])
+    (refusal,) = [each for block in blocks(data[:-4] + b"PARE", table()) for each in block.refusals]
+    assert refusal.message == "the file cannot be read: it is encrypted; write it without encryption"

@@ -230,7 +230,7 @@ def test_what_can_be_read_in_two_ways_is_a_comment(tmp_path: Path) -> None:
         ([f"{n % 28 + 1:02}.05.2026" for n in range(50)], Kind.DATE, "dd.MM.yyyy"),
         ([f"5/{n % 28 + 1}/2026" for n in range(50)], Kind.DATE, "M/d/yyyy"),
         ([f"{n % 28 + 1} May 2026" for n in range(50)], Kind.DATE, "d MMM yyyy"),
-        ([f"2026/05/{n % 28 + 1:02}" for n in range(50)], Kind.DATE, "yyyy/MM/dd"),
+        ([f"2026/05/{n % 28 + 1:02}" for n in range(50)], Kind.DATE, None),
         ([f"05/{n % 28 + 1:02}/2026 {n % 24:02}:30" for n in range(50)], Kind.TIMESTAMP, "MM/dd/yyyy HH:mm"),
         ([f"{n % 28 + 1:02}.05.2026 {n % 24:02}:30:01" for n in range(50)], Kind.TIMESTAMP, "dd.MM.yyyy HH:mm:ss"),
         ([f"5/{n % 28 + 1}/2026 {n % 12 + 1}:05 PM" for n in range(50)], Kind.TIMESTAMP, "M/d/yyyy h:mm a"),
@@ -500,6 +500,34 @@ def test_layouts_of_json(layout: str, indent: int | None, tmp_path: Path) -> Non
     table, text = inferred(tmp_path / "data.json")
     assert kinds(table)["id"] is Kind.INTEGER
     assert "50 of 50 records pass" in text
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["ITC1", "ITF2", "ITG3"], Kind.STRING),
+        (["A1", "A2", "A17"], Kind.STRING),
+        (["12 EUR", "13 USD", "4 EUR"], Kind.STRING),
+        (["12 KG", "13 KG", "4 KG"], Kind.NUMERIC),
+        (["12EUR", "13.5EUR", "4EUR"], Kind.NUMERIC),
+        (["€12", "13,5 €", "4"], Kind.NUMERIC),
+    ],
+)
+def test_codes_with_digits_and_several_units_are_no_numbers(texts: list[str], kind: Kind, tmp_path: Path) -> None:
+    rows = [{"id": n, "code": text} for n, text in enumerate(texts * 20)]
+    assert kinds(inferred(in_csv(tmp_path, rows))[0])["code"] is kind
+
+
+def test_a_text_for_null_is_null_in_all_columns(tmp_path: Path) -> None:
+    """The contract names it for the whole table, so no other column may require a value then."""
+    rows = [{"id": n, "code": "\\N" if n % 5 else f"A{n}", "height": "\\N" if n == 7 else n / 2} for n in range(60)]
+    table, text = inferred(in_csv(tmp_path, rows))
+    assert not column(table, "code").required
+    assert "60 of 60 records pass" in text
+    words = [{"id": n, "code": "\\N" if n % 5 else f"A{n}"} for n in range(60)]
+    table, text = inferred(in_csv(tmp_path, words))
+    assert table.csv.nulls == ("\\N",)
+    assert not column(table, "code").required
 
 
 def test_the_first_line_of_excel(tmp_path: Path) -> None:
