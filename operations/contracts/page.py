@@ -16,7 +16,8 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; vertical-align: top; }
 code { background: #f3f3f3; }
 """
-WHOLE = "refused as a whole"
+WHOLE, SHOWN = "refused as a whole", 20
+"""What names no column of the contract, and how much of it is shown: a supplier may give a field any name."""
 
 
 def page(tables: Sequence[Table]) -> str:
@@ -44,7 +45,9 @@ def contract(table: Table, refused: Mapping[tuple[str, str | None], int] | None 
         rows.append(
             tag("tr", tag("th", _marked(cells[0]), scope="row"), (tag("td", _marked(c)) for c in cells[1:]), found)
         )
-    named = [f"{WHOLE}: {', '.join(counts[WHOLE])}"] if WHOLE in counts else []
+    whole = counts.get(WHOLE, [])
+    more = f" and {len(whole) - SHOWN:,} more" if len(whole) > SHOWN else ""
+    named = [f"{WHOLE}: {', '.join(whole[:SHOWN])}{more}"] if whole else []
     return (
         tag("p", table.description) if table.description else None,
         tag("ul", (tag("li", _marked(fact)) for fact in [*facts(table), *named]), class_="facts"),

@@ -8,26 +8,23 @@ from datetime import datetime
 from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.current_letters import CURRENT_LETTERS, OPEN, letters_query
-from connectors.bookkeeping.current_lines import SINCE, current_query
+from connectors.bookkeeping.current_letters import CURRENT_LETTERS
+from connectors.bookkeeping.current_lines import SINCE
 from connectors.bookkeeping.ledger import CURRENT, LOADED, OFFSETS, QUALITY
 from connectors.bookkeeping.line_sums import sums_of
 from contracts.errors import UsageError
 from contracts.masking import Masking
-from contracts.refusal import ErrorCode
 from contracts.service_levels import Measured
 from contracts.table import Table
+from operations.report.letters import SHOWN_GROUPS, Group, groups_of, letters_of, samples_of
+from operations.report.source import Source
 from operations.report.window import Window
 from operations.runs import recent_runs, runs_query
 from operations.service_levels import measured_levels
 
-__all__ = ["SAMPLE_BYTES", "SHOWN_GROUPS", "SHOWN_RUNS", "Figures", "Flow", "Group", "read_figures"]
+__all__ = ["Figures", "Flow", "read_figures"]
 
-SHOWN_RUNS, SHOWN_GROUPS, SHOWN_SAMPLES, SAMPLES_EACH = 50, 60, 40, 2
-SAMPLE_BYTES = 20_000
-"""A longer record is not shown as a sample: it could be cut in the middle of a value."""
-FIELD = r"REGEXP_REPLACE(field, r'\[[0-9]+\]', '[]')"
-"""Elements of one array are one field."""
+SHOWN_RUNS, SHOWN_RULES = 50, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +41,6 @@ class Flow:
     dead_letter: int
     latency: Mapping[int, int]
     """Written rows by class of latency, of a stream: see transforms/latency.py."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The dead letters of one table with one code about one field, and some of the newest, as they may be shown."""
-
-    table: str
-    code: str
-    field: str | None
-    letters: int
-    open: int
-    newest: datetime
-    samples: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,35 +63,17 @@ class Figures:
     """Dead letters by step, table and code."""
     refused: Mapping[tuple[str, str, str | None], int]
     """Dead letters by table, code, and field without indices."""
+    """Of the largest MOST_GROUPS groups."""
+    dead_letters: int
     open: int
     """Dead letters that were neither written by a replay nor given up."""
     quality: Sequence[Mapping[str, Any]]
-    """The newest outcome of each rule, and how often it was broken."""
+    """The newest outcome of each rule, and how often it was broken: SHOWN_RULES, those that are not kept first."""
+    rule_count: int
     levels: Sequence[Measured]
     loaded: Mapping[str, datetime]
     """When rows of each table were written last, by dataset and name."""
     tables: Mapping[str, Table]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where the figures come from."""
-
-    warehouse: Warehouse
-    operations: str
-    window: Window
-
-    def query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        return self.warehouse.query(sql, since=self.window.since, **parameters)
-
-    @property
-    def lines(self) -> str:
-        return current_query(self.warehouse.project, self.operations, SINCE)
-
-    @property
-    def letters(self) -> str:
-        current = letters_query(self.warehouse.project, self.operations, "@since")
-        return f"SELECT *, {FIELD} AS place FROM ({current}) WHERE error_code != '{ErrorCode.DUPLICATE.value}'"
 
 
 def read_figures(
@@ -127,12 +93,13 @@ def read_figures(
             f"there is no ledger in the dataset {operations}: a batch, a stream or launcher.py setup creates it; or"
             " give --operations_dataset"
         )
-    first = _Source(warehouse, operations, Window(since, until)).query(
+    first = Source(warehouse, operations, Window(since, until)).query(
         f"SELECT MIN(recorded_at) AS at FROM `{warehouse.project}.{operations}.ledger` WHERE {SINCE}"
     )
     window = Window(since, until, first[0]["at"])
-    source = _Source(warehouse, operations, window)
-    groups, samples = _groups(source), _samples(source, tables)
+    source = Source(warehouse, operations, window)
+    groups, samples = groups_of(source), samples_of(source, tables)
+    rules = _quality(source, tables)
     return Figures(
         place=f"{warehouse.project}.{operations}",
         window=window,
@@ -142,35 +109,19 @@ def read_figures(
         rates=_rates(source),
         groups=[
             replace(group, samples=tuple(samples.get((group.table, group.code, group.field), ())))
-            for group in groups[:SHOWN_GROUPS]
+            for group in groups.largest[:SHOWN_GROUPS]
         ],
-        group_count=len(groups),
-        letters=_letters(source),
-        refused={(group.table, group.code, group.field): group.letters for group in groups},
-        open=sum(group.open for group in groups),
-        quality=_quality(source, tables),
+        group_count=groups.count,
+        letters=letters_of(source),
+        refused={(group.table, group.code, group.field): group.letters for group in groups.largest},
+        dead_letters=groups.letters,
+        open=groups.open,
+        quality=rules[:SHOWN_RULES],
+        rule_count=len(rules),
         levels=_levels(warehouse, tables, datasets),
         loaded=_loaded(source),
         tables=tables,
     )
-
-
-def _groups(source: _Source) -> list[Group]:
-    rows = source.query(
-        f"SELECT `table`, error_code, place, COUNT(*) AS letters, COUNTIF(state = '{OPEN}') AS open,"
-        f" MAX(failed_at) AS newest FROM ({source.letters}) GROUP BY 1, 2, 3 ORDER BY letters DESC, 1, 2, 3"
-    )
-    return [
-        Group(row["table"], row["error_code"], row["place"], row["letters"], row["open"], row["newest"]) for row in rows
-    ]
-
-
-def _letters(source: _Source) -> dict[tuple[datetime, str, str], int]:
-    rows = source.query(
-        f"SELECT {source.window.truncated('failed_at')} AS at, `table`, error_code, COUNT(*) AS n"
-        f" FROM ({source.letters}) GROUP BY 1, 2, 3"
-    )
-    return {(row["at"], row["table"], row["error_code"]): row["n"] for row in rows}
 
 
 def _levels(warehouse: Warehouse, tables: Mapping[str, Table], datasets: Mapping[str, str]) -> list[Measured]:
@@ -180,7 +131,7 @@ def _levels(warehouse: Warehouse, tables: Mapping[str, Table], datasets: Mapping
     return measured_levels(warehouse, existing, datasets)
 
 
-def _flows(source: _Source) -> list[Flow]:
+def _flows(source: Source) -> list[Flow]:
     lines = (
         f"SELECT *, {source.window.truncated('recorded_at')} AS at, {_table()} AS table_name"
         f" FROM ({source.lines}) WHERE kind IN ('{LOADED}', '{OFFSETS}')"
@@ -205,7 +156,7 @@ def _table() -> str:
     return "IF(`dataset` IS NULL, `table`, CONCAT(`dataset`, '.', `table`))"
 
 
-def _states(source: _Source) -> dict[tuple[datetime, str, str], int]:
+def _states(source: Source) -> dict[tuple[datetime, str, str], int]:
     rows = source.query(
         f"SELECT {source.window.truncated('began')} AS at, pipeline, state, COUNT(*) AS n"
         f" FROM ({runs_query(source.warehouse, source.operations)}) GROUP BY 1, 2, 3"
@@ -213,7 +164,7 @@ def _states(source: _Source) -> dict[tuple[datetime, str, str], int]:
     return {(row["at"], row["pipeline"], row["state"]): row["n"] for row in rows}
 
 
-def _rates(source: _Source) -> dict[tuple[datetime, str], float]:
+def _rates(source: Source) -> dict[tuple[datetime, str], float]:
     """Records a second: of batches from their start to their last line, of a stream from its first line in a step."""
     rows = source.query(
         f"SELECT at, pipeline, SUM(records) / SUM(seconds) AS rate FROM ("
@@ -225,29 +176,7 @@ def _rates(source: _Source) -> dict[tuple[datetime, str], float]:
     return {(row["at"], row["pipeline"]): float(row["rate"]) for row in rows if row["rate"]}
 
 
-def _samples(
-    source: _Source, tables: Mapping[str, Table]
-) -> dict[tuple[str, str, str | None], list[Mapping[str, Any]]]:
-    """Return the newest records of each group, as they may be shown."""
-    rows = source.query(
-        "SELECT `table`, error_code, place, field, error_message, source, position, failed_at, attributes, state,"
-        f" IF(LENGTH(raw) <= {SAMPLE_BYTES}, raw, b'') AS raw, LENGTH(raw) AS size"
-        " FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `table`, error_code, place"
-        " ORDER BY failed_at DESC, source, position) AS number,"
-        " COUNT(*) OVER (PARTITION BY `table`, error_code, place) AS letters"
-        f" FROM ({source.letters})) WHERE number <= {SAMPLES_EACH}"
-        f" ORDER BY letters DESC, `table`, error_code, place, number LIMIT {SHOWN_SAMPLES * SAMPLES_EACH}"
-    )
-    found: dict[tuple[str, str, str | None], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        shown = Masking(tables.get(row["table"])).letter(row)
-        if not row["raw"] and row["size"]:
-            shown["raw"] = f"({row['size']:,} bytes)"
-        found.setdefault((row["table"], row["error_code"], row["place"]), []).append(shown)
-    return found
-
-
-def _quality(source: _Source, tables: Mapping[str, Table]) -> list[dict[str, Any]]:
+def _quality(source: Source, tables: Mapping[str, Table]) -> list[dict[str, Any]]:
     rows = source.query(
         f"SELECT name, `table`, rule, state, value, expected, severity, why, recorded_at, checked, broken FROM ("
         f"SELECT {_table()} AS name, `table`, source AS rule, state, JSON_VALUE(detail, '$.value') AS value,"
@@ -256,7 +185,8 @@ def _quality(source: _Source, tables: Mapping[str, Table]) -> list[dict[str, Any
         " COUNT(*) OVER (PARTITION BY `dataset`, `table`, source) AS checked,"
         " COUNT(IF(state != 'kept', 1, NULL)) OVER (PARTITION BY `dataset`, `table`, source) AS broken,"
         " ROW_NUMBER() OVER (PARTITION BY `dataset`, `table`, source ORDER BY recorded_at DESC) AS number"
-        f" FROM ({source.lines}) WHERE kind = '{QUALITY}') WHERE number = 1 ORDER BY name, rule"
+        f" FROM ({source.lines}) WHERE kind = '{QUALITY}') WHERE number = 1"
+        " ORDER BY state = 'kept', name, rule"
     )
     for row in rows:
         if row["why"]:
@@ -264,7 +194,7 @@ def _quality(source: _Source, tables: Mapping[str, Table]) -> list[dict[str, Any
     return rows
 
 
-def _loaded(source: _Source) -> dict[str, datetime]:
+def _loaded(source: Source) -> dict[str, datetime]:
     rows = source.query(
         f"SELECT {_table()} AS name, MAX(recorded_at) AS newest FROM ({source.lines})"
         f" WHERE kind IN ('{LOADED}', '{OFFSETS}') AND written > 0 GROUP BY 1 ORDER BY 1"

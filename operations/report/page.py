@@ -9,7 +9,8 @@ from console.html import Html, Part, document, joined, tag
 from contracts.service_levels import shown_seconds
 from operations.contracts.page import contract
 from operations.report.charts import PERCENTILES, charts_of, doors_of, latencies_of
-from operations.report.figures import Figures, Group
+from operations.report.figures import Figures
+from operations.report.letters import Group
 from operations.report.parts import (
     BAD,
     TONES,
@@ -17,6 +18,7 @@ from operations.report.parts import (
     duration,
     empty_box,
     moment,
+    pair,
     plain_number,
     share,
     state_word,
@@ -61,10 +63,10 @@ def page(figures: Figures, *remarks: Part) -> str:
         ),
         tag(
             "main",
-            _section("runs", _pair(charts["runs"], charts["pipelines"]), _runs(figures)),
-            _section("records", _pair(charts["records"], charts["duplicates"]), _doors(figures)),
-            _section("speed", _pair(charts["throughput"], charts["latency"]), _latencies(figures)),
-            _section("dead-letters", _pair(charts["codes"], charts["refused"]), _groups(figures)),
+            _section("runs", pair(charts["runs"], charts["pipelines"]), _runs(figures)),
+            _section("records", pair(charts["records"], charts["duplicates"]), _doors(figures)),
+            _section("speed", pair(charts["throughput"], charts["latency"]), _latencies(figures)),
+            _section("dead-letters", pair(charts["codes"], charts["refused"]), _groups(figures)),
             _section("freshness", _levels(figures), _quality(figures), _loaded(figures)),
             _section("contracts", _contracts(figures)),
             id="main",
@@ -74,10 +76,6 @@ def page(figures: Figures, *remarks: Part) -> str:
         ),
         head=tag("link", rel="icon", href="data:,"),  # otherwise a browser asks the server for one
     )
-
-
-def _pair(*parts: Part) -> Html:
-    return tag("div", parts, class_="grid")
 
 
 def _section(name: str, *parts: Part) -> Html:
@@ -95,7 +93,7 @@ def _cards(figures: Figures) -> Html:
         states[state] += number
     failed = sum(number for state, number in states.items() if TONES.get(state, BAD) == BAD)
     newest = max(figures.loaded.values(), default=None)
-    letters, read = sum(figures.refused.values()), sums["read"]
+    letters, read = figures.dead_letters, sums["read"]
     cards: list[tuple[str, str, Part]] = [
         ("runs", f"{states.total():,}", tag("b", f"{failed:,} failed", class_=BAD) if failed else "none failed"),
         ("records read", f"{read:,}", ""),
@@ -266,7 +264,8 @@ def _quality(figures: Figures) -> Part:
     head = ("table", "rule", "newest", "is", "expected", "not kept")
     if not rows:
         return empty_box("Quality rules", "No run has checked one in this time.")
-    return titled_table("Quality rules", head, rows, (3, 5))
+    note = cut_note(len(rows), figures.rule_count, "rules", "those that are not kept come first")
+    return titled_table("Quality rules", head, rows, (3, 5), note)
 
 
 def _contracts(figures: Figures) -> Part:

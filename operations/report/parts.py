@@ -15,6 +15,7 @@ __all__ = [
     "duration",
     "empty_box",
     "moment",
+    "pair",
     "plain_number",
     "share",
     "state_word",
@@ -57,6 +58,11 @@ def titled_table(
 def empty_box(title: str, why: str) -> Html:
     """Return the box of a table without rows."""
     return tag("div", tag("h3", title), tag("p", why, class_="empty"), class_="box")
+
+
+def pair(*parts: Part) -> Html:
+    """Return parts side by side where the page is wide enough."""
+    return tag("div", parts, class_="grid")
 
 
 def cut_note(shown: int, total: int, what: str, how: str) -> str | None:

@@ -18,7 +18,8 @@ from contracts.odcs.tables import shipped
 from contracts.service_levels import Measured
 from contracts.table import ServiceLevel
 from operations.report.charts import charts_of, doors_of, latencies_of
-from operations.report.figures import Figures, Flow, Group
+from operations.report.figures import Figures, Flow
+from operations.report.letters import Group
 from operations.report.page import page
 from operations.report.server import serving
 from operations.report.svg import Chart, Series, drawn, log_ticks, nice_ticks, short
@@ -60,7 +61,9 @@ def figures(length: timedelta = timedelta(days=7), **changed: object) -> Figures
         "group_count": 1,
         "letters": {(last, "customers", "wrong_type"): 4},
         "refused": {("customers", "wrong_type", "age"): 4},
+        "dead_letters": 4,
         "open": 3,
+        "rule_count": 0,
         "quality": [],
         "levels": [],
         "loaded": {"d.customers": NOW - timedelta(hours=2)},
@@ -229,6 +232,14 @@ def test_nothing_is_markup_that_came_with_the_data() -> None:
     assert "alert(" in made
     assert not re.search(r"<script|\u202e|alert\(\"|javascript:|\son\w+=", made)
     assert made.count("&lt;script&gt;") > 20
+
+
+def test_fields_that_suppliers_invent_are_counted_and_not_all_listed() -> None:
+    refused = {("customers", "unknown_field", f"field_{number}"): 1 for number in range(2_000)}
+    made = page(figures(refused=refused, tables={"customers": shipped()["customers"]}))
+    assert "<b>customers</b>: 2,000 refused" in made
+    assert "and 1,980 more" in made
+    assert made.count("unknown_field of field_") == 20
 
 
 def test_the_page_needs_no_network_and_has_no_script() -> None:
