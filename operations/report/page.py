@@ -101,7 +101,7 @@ def _cards(figures: Figures) -> Html:
         ("duplicates", f"{sums['duplicate']:,}", share(sums["duplicate"], read)),
         ("dead letters", f"{letters:,}", f"{figures.open:,} open"),
         (
-            "age of the newest row",
+            "last written",
             "none" if newest is None else shown_seconds(_age(figures, newest)),
             moment(newest) if newest else None,
         ),

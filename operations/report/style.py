@@ -58,6 +58,7 @@ details { margin-top: .5rem; } summary { cursor: pointer; color: var(--link); }
 .scroll { overflow-x: auto; } .box > .scroll { max-height: 34rem; overflow-y: auto; }
 details .scroll { max-height: 26rem; overflow-y: auto; margin-top: .5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } .many { min-width: 54rem; }
+.many td:last-child:not(.n) { min-width: 14rem; }
 caption { text-align: left; font-size: .875rem; padding-bottom: .25rem; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 thead th { position: sticky; top: 0; background: var(--card);

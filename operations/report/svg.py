@@ -228,6 +228,7 @@ def _hint(chart: Chart, number: int, label: str) -> str:
 
 
 def _lines(plot: _Plot) -> Iterator[Html]:
+    radius = 3 if plot.step >= 14 else 1.5
     for series in plot.chart.series:
         points = [(number, value) for number, value in enumerate(series.values) if value is not None]
         runs: list[list[tuple[int, float]]] = []
@@ -243,5 +244,5 @@ def _lines(plot: _Plot) -> Iterator[Html]:
             yield tag(
                 "g",
                 tag("title", hint.rstrip()),
-                tag("circle", cx=plot.x(number), cy=plot.y(value), r=3, class_=f"c{series.color}"),
+                tag("circle", cx=plot.x(number), cy=plot.y(value), r=radius, class_=f"c{series.color}"),
             )
