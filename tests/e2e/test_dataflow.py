@@ -203,8 +203,8 @@ def test_a_stream_that_is_to_run(place: Place, tmp_path: Path) -> None:
 
 def test_a_stream_that_is_to_run_and_cannot(place: Place) -> None:
     job = place.running("stream-r")
-    said = place.stream("r", "--ensure_running", "--topic=user-events=customers", code=2).stderr
-    assert "error: --topic: a stream appends, and customers's contract says merge" in said
+    said = place.stream("r", "--ensure_running", "--topic=user-events=nothing", code=2).stderr
+    assert "error: --topic: no contract has a table nothing; there are " in said
     assert job.current_state == JobState.JOB_STATE_RUNNING
     place.service.jobs.remove(job)
     said = place.stream("r", "--ensure_running", "--runner=PrismRunner", code=2).stderr
