@@ -16,6 +16,9 @@ PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent n
 RUN_BY = {
     "python3 launcher.py dead-letters show ID --local": "tests/e2e/test_letters_command.py",
     "python3 launcher.py contracts infer --topic bike-events --local": "tests/e2e/test_contract_topics.py",
+    "python3 launcher.py stream --runner PrismRunner --local --contracts MY_CONTRACTS --topic stock=stock": (
+        "tests/e2e/test_updates.py"
+    ),
 }
 """Commands that other tests run, with other names."""
 RUN_AS_A_WHOLE = {"write-a-contract.md": "tests/operations/test_contract_page.py"}
