@@ -12,7 +12,6 @@ __all__ = ["JsonArray", "JsonDocuments"]
 QUOTE, COMMA, OPENING, ARRAY = ord('"'), ord(","), b"[{", ord("[")
 SEPARATOR = 0x1E
 """Begins each document of a JSON text sequence (RFC 7464). No JSON contains it."""
-SEPARATORS = COMMA, SEPARATOR
 BLANKS, BEFORE_OPENING = b" \t\r\n", b"[{,:"
 """White space, and the bytes behind which an opening bracket does not begin another document."""
 _STRING = rb'"(?:[^"\\\n]++|\\[^\n])*+"|"'
@@ -122,7 +121,7 @@ class JsonArray:
         buffer, scan, depth, level = self._buffer, self._scan, self._depth, self._level
         unquoted = scan < self._unquoted
         end = self._unquoted if unquoted else len(buffer)
-        shallow, deep = self._shallow[unquoted], self._deep[unquoted]
+        shallow, deep, several = self._shallow[unquoted], self._deep[unquoted], self._several
         while match := (shallow if depth <= level else deep).match(buffer, scan, end):
             start, scan = match.span(1)
             first, length = buffer[start], scan - start
@@ -131,20 +130,22 @@ class JsonArray:
                     self._string = start
                     break
             elif first in OPENING:
-                if depth == 0 or self._several:
+                if depth == 0 or several:
                     depth, level = self._opened(start, depth, level, split)
                 depth += length
-            elif first in SEPARATORS:
-                if depth == level or first == SEPARATOR:
+            elif first == COMMA:
+                if depth == level:
                     self._emit(start, split)
                     self._element = scan
-                    depth = level = level if first == COMMA else 0
+            elif first == SEPARATOR:
+                self._emit(start, split)
+                self._element, depth, level = scan, 0, 0
             elif length < depth:
                 depth -= length
             elif depth:
                 scan = start + depth  # what follows the document is read as another one, or not at all
                 self._emit(scan - level, split)
-                self._element, self._over, depth, level = scan, not self._several, 0, 0
+                self._element, self._over, depth, level = scan, not several, 0, 0
                 if self._over:
                     break
         else:
