@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from commands.arguments import add_local, at_least_one
+from commands.kafka_arguments import add_kafka, kafka_config
 from commands.session import cloud
 from connectors.files.storage import Storage
-from connectors.kafka.config import KafkaConfig
 from console.layout import columns
 from console.printable import printable
 from console.report import print_lines, print_rows, source_of
@@ -54,8 +53,7 @@ def _add_data(command: argparse.ArgumentParser, limit: int) -> None:
     add("paths", nargs="*", metavar="PATH", help="files or folders of files, local or gs://, in any supported format")
     add("--topic", help="a topic instead of files; it is read from its beginning, as no consumer group")
     add("--limit", type=at_least_one, default=limit, help="maximum number of records to read (default %(default)s)")
-    add("--bootstrap_servers", help="HOST:PORT,… of Kafka; default with --local: the broker of this machine")
-    add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
+    add_kafka(command)
     add_local(command)
 
 
@@ -72,8 +70,7 @@ def sampled_topic(arguments: argparse.Namespace, storage: Storage, terminal: Ter
             yield None
         return
     with cloud(arguments.local_dir, ("kafka",), terminal, local=arguments.local):
-        servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
-        yield Topic(arguments.topic, KafkaConfig.load(servers, arguments.kafka_config, storage.read))
+        yield Topic(arguments.topic, kafka_config(arguments, storage))
 
 
 def run_infer(arguments: argparse.Namespace, terminal: Terminal) -> int:

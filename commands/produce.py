@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from commands.arguments import add_local, at_least_one, parser, positive
+from commands.kafka_arguments import add_kafka, kafka_config
 from commands.session import STREAM_SERVICES, cloud
 from connectors.files.storage import Storage
 from connectors.kafka.client import NEW_PARTITIONS
-from connectors.kafka.config import KafkaConfig
 from console.terminal import Terminal
 from sample_data.dirty_stream import DirtyStream
 from sample_data.keys import DEFAULT_KEY
@@ -29,8 +29,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add = command.add_argument
     add("--input", required=True, help="file of JSON records, local or gs://: user_events.json, .ndjson.gz, .avro")
     add("--topic", required=True)
-    add("--bootstrap_servers", help="HOST:PORT,… of Kafka; default with --local: the broker of this machine")
-    add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
+    add_kafka(command)
     add("--create_topics", action="store_true", help="create the topic if it does not exist")
     add(
         "--partitions",
@@ -62,7 +61,6 @@ def run(argv: list[str], terminal: Terminal) -> int:
     arguments = command.parse_args(argv)
     with cloud(arguments.local_dir, STREAM_SERVICES, terminal, local=arguments.local):
         storage = Storage(os.environ.get("GOOGLE_CLOUD_PROJECT"))
-        servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
         what = FileToTopic(
             uri=arguments.input,
             topic=arguments.topic,
@@ -74,5 +72,4 @@ def run(argv: list[str], terminal: Terminal) -> int:
             dirty=DirtyStream(arguments.dirty, arguments.seed),
             manifest=arguments.manifest,
         )
-        config = KafkaConfig.load(servers, arguments.kafka_config, storage.read)
-        return produce_file(storage, config, what, terminal.progress, terminal.log)
+        return produce_file(storage, kafka_config(arguments, storage), what, terminal.progress, terminal.log)

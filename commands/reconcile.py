@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from commands.arguments import add_format, add_operations, add_place, add_tables, at_least_one, parser, place
+from commands.kafka_arguments import add_kafka, kafka_config, kafka_servers
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.ledger import OFFSETS
 from connectors.bookkeeping.line_sums import DOORS
 from connectors.files.storage import Storage
-from connectors.kafka.config import KafkaConfig
 from console.printable import printable_json
 from console.report import print_lines
 from console.terminal import Terminal
@@ -47,8 +46,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     add("--days", type=at_least_one, default=DAYS, help=f"what the last DAYS days have written (default {DAYS})")
     add("--no_files", action="store_true", help="do not read the files again")
     add("--no_topics", action="store_true", help="do not read the topics again")
-    add("--bootstrap_servers", help="HOST:PORT,… of Kafka; default with --local: the broker of this machine")
-    add("--kafka_config", help="file of Java client properties: TLS, SASL; secrets as env:NAME, file:PATH, secret:…")
+    add_kafka(command)
     add_tables(command)
     add_operations(command)
     add_format(command)
@@ -100,8 +98,7 @@ def _topics(
         yield None
         return
     with cloud(arguments.local_dir, ("kafka",), terminal, local=arguments.local):
-        servers = arguments.bootstrap_servers or (os.environ["KAFKA_BOOTSTRAP_SERVERS"] if arguments.local else None)
-        yield TopicRecount(KafkaConfig.load(servers, arguments.kafka_config, storage.read)) if servers else None
+        yield TopicRecount(kafka_config(arguments, storage)) if kafka_servers(arguments) else None
 
 
 def _said(findings: list[Finding]) -> list[str]:

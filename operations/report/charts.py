@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import cycle
 
 from connectors.bookkeeping.line_sums import DOORS
@@ -31,53 +32,43 @@ OTHERS = 7
 def charts_of(figures: Figures) -> dict[str, Chart]:
     """Return the charts by name."""
     window, step = figures.window, figures.window.step.word
-    labels, marks = window.labels, window.marks
+    chart = partial(Chart, labels=window.labels, marks=window.marks)
     states, letters = figures.states.items(), figures.letters.items()
     return {
-        "runs": Chart(
+        "runs": chart(
             title="Runs",
             what=f"How the runs ended that began in each {step}.",
             series=_states(window, figures.states),
             unit="runs",
-            labels=labels,
-            marks=marks,
         ),
-        "pipelines": Chart(
+        "pipelines": chart(
             title="Runs by pipeline",
             what=f"Batches, streams and replays that began in each {step}.",
             series=_stack(window, ((at, pipeline, number) for (at, pipeline, _), number in states), PIPELINES),
             unit="runs",
-            labels=labels,
-            marks=marks,
         ),
-        "records": Chart(
+        "records": chart(
             title="Records by door",
             what=f"What became of the records that were loaded or streamed in each {step}.",
             series=_doors(window, figures.flows),
             unit="records",
-            labels=labels,
-            marks=marks,
         ),
-        "duplicates": Chart(
+        "duplicates": chart(
             title="Duplicates",
             what=f"How many of a hundred records of a table were duplicates, in each {step}.",
             series=_duplicates(window, figures.flows),
             stacked=False,
             unit="%",
             digits=1,
-            labels=labels,
-            marks=marks,
         ),
-        "throughput": Chart(
+        "throughput": chart(
             title="Throughput",
             what="Records a second: of a batch from its start to its end, of a stream between its lines in the ledger.",
             series=_rates(window, figures.rates),
             stacked=False,
             unit="records/s",
-            labels=labels,
-            marks=marks,
         ),
-        "latency": Chart(
+        "latency": chart(
             title="End-to-end latency of streams",
             what="Seconds from a record's timestamp in Kafka until its row can be queried; at most 9% too high.",
             series=_latency(window, figures.flows),
@@ -85,24 +76,18 @@ def charts_of(figures: Figures) -> dict[str, Chart]:
             logarithmic=True,
             unit="seconds",
             digits=3,
-            labels=labels,
-            marks=marks,
         ),
-        "codes": Chart(
+        "codes": chart(
             title="Dead letters by code",
             what=f"Records that were refused in each {step}, by error code.",
             series=_stack(window, ((at, code, number) for (at, _, code), number in letters), REFUSALS),
             unit="dead letters",
-            labels=labels,
-            marks=marks,
         ),
-        "refused": Chart(
+        "refused": chart(
             title="Dead letters by table",
             what=f"Records that were refused in each {step}, by table.",
             series=_stack(window, ((at, table, number) for (at, table, _), number in letters)),
             unit="dead letters",
-            labels=labels,
-            marks=marks,
         ),
     }
 
