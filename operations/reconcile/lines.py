@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,21 +80,25 @@ class OffsetSum:
 
 
 def offset_sums(
-    warehouse: Warehouse, operations_dataset: str, since: datetime, source: str, first: int
-) -> dict[tuple[str, str, str, str], OffsetSum]:
-    """Return the sums of the lines that begin at `first` or later, by table, dataset, cluster and topic id."""
+    warehouse: Warehouse, operations_dataset: str, since: datetime, firsts: Mapping[str, int]
+) -> dict[tuple[str, str, str, str, str], OffsetSum]:
+    """Return the sums of the lines that begin at an offset or later, which `firsts` has for each source.
+
+    They are by table, dataset, source, cluster and topic id.
+    """
+    if not firsts:
+        return {}
+    behind = (f"(source = {json.dumps(source)} AND first_offset >= {first})" for source, first in firsts.items())
     rows = warehouse.query(
-        "SELECT `table`, IFNULL(`dataset`, '') AS `dataset`, IFNULL(cluster, '') AS cluster,"
+        "SELECT `table`, IFNULL(`dataset`, '') AS `dataset`, source, IFNULL(cluster, '') AS cluster,"
         " IFNULL(topic_id, '') AS topic_id, SUM(`read`) AS `read`, COUNTIF(shared) AS shared,"
         " MIN(first_offset) AS first_offset, MAX(last_offset) AS last_offset"
         f" FROM ({current_query(warehouse.project, operations_dataset, SINCE)})"
-        f" WHERE kind = '{OFFSETS}' AND source = @source AND first_offset >= @first GROUP BY 1, 2, 3, 4",
+        f" WHERE kind = '{OFFSETS}' AND ({' OR '.join(behind)}) GROUP BY 1, 2, 3, 4, 5",
         since=since,
-        source=source,
-        first=first,
     )
     return {
-        (row["table"], row["dataset"], row["cluster"], row["topic_id"]): OffsetSum(
+        (row["table"], row["dataset"], row["source"], row["cluster"], row["topic_id"]): OffsetSum(
             qualified(row["dataset"], row["table"]),
             *(int(row[name]) for name in ("read", "shared", "first_offset", "last_offset")),
         )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import ConfigResource
+from kafka.admin import ConfigResource, KafkaAdminClient
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.ledger import OFFSETS
-from connectors.kafka.client import admin, clients_closed, cluster_id, consumer, refusals, topic_ids
+from connectors.kafka.client import admin, clients_closed, cluster_id, consumer, partitions, refusals, topic_ids
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.partitions import topic_partition
 from contracts.errors import Unavailable
@@ -47,51 +47,65 @@ class TopicRecount:
         """
         places = sorted({(line.table, line.dataset or "", line.source) for line in lines if line.kind == OFFSETS})
         with clients_closed():
-            self._admin, self._consumer = admin(self.config), consumer(self.config)
-            cluster = cluster_id(self._admin, self.config)
-            ids = self._topics({topic_partition(source)[0] for _, _, source in places})
+            client, reader = admin(self.config), consumer(self.config)
+            cluster = cluster_id(client, self.config)
+            ids, known = self._existing(client, {source for _, _, source in places})
+            with refusals(self.config):
+                firsts, ends = reader.beginning_offsets(list(known.values())), reader.end_offsets(list(known.values()))
+            of_sources = {source: firsts[place] for source, place in known.items()}
+            sums = offset_sums(warehouse, operations_dataset, since, of_sources)
             for table, dataset, source in places:
-                place = TopicPartition(*topic_partition(source))
-                if place.topic not in ids:
+                place = known.get(source)
+                if place is None:
                     self.left_out[source] = "the topic is gone"
                     continue
-                with refusals(self.config):
-                    first = self._consumer.beginning_offsets([place])[place]
-                sums = offset_sums(warehouse, operations_dataset, since, source, first)
-                yield from self._compared(place, source, sums.get((table, dataset, cluster, ids[place.topic])))
+                its = sums.get((table, dataset, source, cluster, ids[place.topic]))
+                if its is None:
+                    self.left_out[source] = "the broker has none of its records any more, or the topic is another one"
+                elif its.shared:
+                    self.left_out[source] = "parts of its lines were read again"
+                else:
+                    yield from self._compared(client, reader, place, source, its, ends[place])
 
-    def _compared(self, place: TopicPartition, source: str, its: OffsetSum | None) -> Iterator[Finding]:
-        if its is None:
-            self.left_out[source] = "the broker has none of its records any more, or the topic is another one"
-        elif its.shared:
-            self.left_out[source] = "parts of its lines were read again"
-        else:
-            with refusals(self.config):
-                end = self._consumer.end_offsets([place])[place]
-            self.waiting += max(0, end - its.last_offset - 1)
-            found = self._count(place, its.first_offset, min(its.last_offset, end - 1))
-            if found < its.read and self._is_compacted(place.topic):
-                self.left_out[source] = "the broker compacts the topic"
-                return
-            self.read, self.records = self.read + 1, self.records + found
-            if found != its.read:
-                yield Finding(Code.TOPIC_DIFFERS, its.name, source, "", abs(found - its.read), its.read, found)
+    def _compared(
+        self,
+        client: KafkaAdminClient,
+        reader: KafkaConsumer,
+        place: TopicPartition,
+        source: str,
+        its: OffsetSum,
+        end: int,
+    ) -> Iterator[Finding]:
+        self.waiting += max(0, end - its.last_offset - 1)
+        found = self._count(reader, place, its.first_offset, min(its.last_offset, end - 1))
+        if found < its.read and self._is_compacted(client, place.topic):
+            self.left_out[source] = "the broker compacts the topic"
+            return
+        self.read, self.records = self.read + 1, self.records + found
+        if found != its.read:
+            yield Finding(Code.TOPIC_DIFFERS, its.name, source, "", abs(found - its.read), its.read, found)
 
-    def _topics(self, wanted: set[str]) -> Mapping[str, str]:
-        """Return the id of each topic that exists."""
+    def _existing(
+        self, client: KafkaAdminClient, sources: Collection[str]
+    ) -> tuple[Mapping[str, str], dict[str, TopicPartition]]:
+        """Return the id of each topic that exists, and the sources that are partitions of one."""
+        places = {source: TopicPartition(*topic_partition(source)) for source in sorted(sources)}
         with refusals(self.config):
-            known = wanted & set(self._admin.list_topics())
-        return topic_ids(self._admin, self.config, sorted(known)) if known else {}
+            topics = sorted({place.topic for place in places.values()} & set(client.list_topics()))
+        if not topics:
+            return {}, {}
+        counts = partitions(client, self.config, topics)
+        known = {source: place for source, place in places.items() if place.partition < counts.get(place.topic, 0)}
+        return topic_ids(client, self.config, topics), known
 
-    def _is_compacted(self, topic: str) -> bool:
+    def _is_compacted(self, client: KafkaAdminClient, topic: str) -> bool:
         """Return whether the broker removes records between others."""
         with refusals(self.config):
-            found = self._admin.describe_configs([ConfigResource("TOPIC", topic)], config_filter="all")
+            found = client.describe_configs([ConfigResource("TOPIC", topic)], config_filter="all")
         return any("compact" in of_topic[topic]["cleanup.policy"]["value"] for of_topic in found.values())
 
-    def _count(self, place: TopicPartition, first: int, last: int) -> int:
+    def _count(self, client: KafkaConsumer, place: TopicPartition, first: int, last: int) -> int:
         """Return the records from `first` to `last` that a reader sees. Raises Unavailable if none come any more."""
-        client: KafkaConsumer = self._consumer
         count, give_up = 0, time.monotonic() + GIVE_UP_SECONDS
         with refusals(self.config):
             client.assign([place])

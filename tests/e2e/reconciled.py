@@ -10,11 +10,12 @@ from tests import launching
 __all__ = ["contradictions", "reconciled"]
 
 
-def reconciled(directory: Path, dataset: str, *arguments: str) -> None:
-    """The ledger, the tables, the dead letters and the files of a site agree, whatever was killed there."""
+def reconciled(directory: Path, dataset: str, *arguments: str) -> str:
+    """What it prints: the ledger, the tables, the dead letters and the sources of a site agree, whatever was killed."""
     names = (f"--dataset={dataset}", f"--operations_dataset={dataset}_operations")
     done = launching.run(["reconcile", "--local", f"--local_dir={directory}", *names, *arguments])
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def contradictions(directory: Path, dataset: str) -> list[tuple[str, str, int]]:

@@ -20,6 +20,7 @@ from local.services import Endpoints
 from tests import launching
 from tests.e2e.reconciled import contradictions, reconciled
 from tests.e2e.streams import StreamSite
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -68,6 +69,15 @@ def test_every_event_once(kafka_cloud: tuple[Path, Endpoints]) -> None:
         f" 'offsets' AND source = '{one['source']}' AND first_offset = 0"
     )
     assert contradictions(stream.directory, stream.name) == [("topic_differs", one["source"], 1)]
+    with KafkaAdminClient(bootstrap_servers=stream.servers) as client:
+        client.delete_topics([stream.topic])
+        wait_until(lambda: stream.topic not in client.list_topics(), 30)
+        gone = reconciled(stream.directory, stream.name)
+        assert f"not counted again: {one['source']}, for the topic is gone" in gone
+        client.create_topics({stream.topic: {"num_partitions": 1}}, wait_for_metadata=True)
+    other = reconciled(stream.directory, stream.name)
+    assert f"not counted again: kafka://{stream.topic}/0, for the broker has none of its records any more" in other
+    assert f"not counted again: kafka://{stream.topic}/1, for the topic is gone" in other
 
 
 def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> None:
