@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -151,18 +152,28 @@ class Books:
         """
         if table.partition_expiration_days is not None:
             return
-        for source in sorted({line.source for line in lines} - set(self.estimated)):
-            its = [line for line in lines if line.source == source]
-            first = min(line.first_offset or 0 for line in its)
-            last = max(line.last_offset or 0 for line in its)
-            where = f"_source = @source AND _position BETWEEN {first} AND {last} AND _ingested_at >= @earlier"
-            (row,) = self._warehouse.query(
-                f"SELECT COUNT(*) AS n {self._from(table, where)}", source=source, earlier=self._since - EARLIER
-            )
-            written = sum(line.written for line in its)
-            if row["n"] != written:
-                code = Code.ROWS_MISSING if row["n"] < written else Code.ROWS_UNKNOWN
-                yield _difference(code, its[0].name, source, "", written, row["n"])
+        estimated, by_source = set(self.estimated), dict[str, list[Line]]()
+        for line in lines:
+            if line.source not in estimated:
+                by_source.setdefault(line.source, []).append(line)
+        if not by_source:
+            return
+        covered = " OR ".join(
+            f"(_source = {json.dumps(source)} AND _position BETWEEN {min(line.first_offset or 0 for line in its)}"
+            f" AND {max(line.last_offset or 0 for line in its)})"
+            for source, its in by_source.items()
+        )
+        rows = self._warehouse.query(
+            "SELECT _source AS source, COUNT(*) AS n"
+            f" {self._from(table, f'({covered})', '_ingested_at >= @earlier')} GROUP BY 1",
+            earlier=self._since - EARLIER,
+        )
+        stored = {row["source"]: row["n"] for row in rows}
+        for source, its in sorted(by_source.items()):
+            found, written = stored.get(source, 0), sum(line.written for line in its)
+            if found != written:
+                code = Code.ROWS_MISSING if found < written else Code.ROWS_UNKNOWN
+                yield _difference(code, its[0].name, source, "", written, found)
 
     def _duplicate_keys(self, table: Table) -> Iterator[Finding]:
         if not table.primary_key:
