@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from subprocess import Popen
@@ -21,12 +23,26 @@ def wait_until(
 ) -> T:
     """Poll until `condition()` is true, and return its value; `pause` is the first one, and they grow to a second.
 
-    Fails after `seconds`, or as soon as `process` has ended, with what it printed.
+    Fails after `seconds`, or as soon as `process` has ended, with what it printed. A process that still runs by then is
+    killed, with its group if it leads one.
     """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not true after {seconds:g} s{_said(process)}")
         time.sleep(pause)
         pause = min(PAUSE_GROWTH * pause, max(pause, LONGEST_PAUSE_SECONDS))
     return value
+
+
+def _said(process: Launched | Popen[str] | None) -> str:
+    """Kill the process, and return what it printed."""
+    if process is None:
+        return ""
+    if os.getpgid(process.pid) == process.pid:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    output, errors = process.communicate()
+    return f"; the process printed:\n{output}\n{errors}"
