@@ -17,11 +17,9 @@ from connectors.files.storage import Storage
 from console.printable import printable_json
 from console.report import print_lines
 from console.terminal import Terminal
-from contracts.errors import UsageError
-from operations.reconcile.books import Books
+from operations.reconcile.comparison import Answer, Scope, Topics, compare
 from operations.reconcile.findings import Finding
 from operations.reconcile.lines import Line
-from operations.reconcile.recount import Recount
 from operations.reconcile.topics import TopicRecount
 from pipelines.runs.contracts import check_table, load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
@@ -30,95 +28,123 @@ from transforms.ledger import State
 __all__ = ["run"]
 
 DAYS = 30
+DEEP_RECORDS = 10_000
+ALL = 0
+"""The number that `--deep all` stands for."""
 
 
 def run(argv: list[str], terminal: Terminal) -> int:
     """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    project, location = place(arguments, "reconcile")
+    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
+        scope = _scope(arguments, Storage(project), Warehouse(project, location))
+        answer = compare(scope, _topics(arguments, terminal, scope.storage), terminal.log)
+    if arguments.format == "json":
+        print(printable_json([finding.row() for finding in answer.findings]))
+    else:
+        print_lines(terminal.output, _said(answer.findings))
+        print_lines(terminal.output, _compared(answer, bool(arguments.table)))
+        print_lines(terminal.output, _read_again(answer.lines, answer.topics))
+    return EXIT_CODES[State.LEDGER_BROKEN] if answer.findings else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     command = parser(
         "reconcile",
         "Prove that nothing is lost and nothing is doubled, from outside: count the rows, the dead letters and the\n"
         "records of the files again, and compare them with the ledger. Exit code 3 if anything contradicts it.",
-        "--local\n--table customers --days 2 --local\n--no_files --format json --project P --location EU",
+        "--local\n--table customers --days 2 --local\n--deep --table customers --local\n"
+        "--no_files --format json --project P --location EU",
     )
     add = command.add_argument
     add("--run", help="only what is about this run")
     add("--table", help="only this table")
     add("--days", type=at_least_one, default=DAYS, help=f"what the last DAYS days have written (default {DAYS})")
-    add("--no_files", action="store_true", help="do not read the files again")
+    files = command.add_mutually_exclusive_group()
+    files.add_argument("--no_files", action="store_true", help="do not read the files again")
+    files.add_argument(
+        "--deep",
+        nargs="?",
+        type=_sample,
+        const=DEEP_RECORDS,
+        metavar="N|all",
+        help="also compare values: read N records of the files of each table again, one by one, or all (default"
+        f" {DEEP_RECORDS})",
+    )
     add("--no_topics", action="store_true", help="do not read the topics again")
     add_kafka(command)
     add_tables(command)
     add_operations(command)
     add_format(command)
     add_place(command)
-    arguments = command.parse_args(argv)
-    project, location = place(arguments, "reconcile")
-    since, operations = datetime.now(UTC) - timedelta(days=arguments.days), arguments.operations_dataset
-    with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
-        storage, warehouse = Storage(project), Warehouse(project, location)
-        tables = load_contracts(storage, arguments.contracts)
-        if arguments.table:
-            check_table("--table", arguments.table, tables)
-            tables = {arguments.table: tables[arguments.table]}
-        datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}
-        books = Books(warehouse, operations, tables, datasets, since)
-        lines = [line for line in books.lines if arguments.run in (None, line.run)]
-        if not lines:
-            of_run = f" of run {arguments.run}" if arguments.run else ""
-            raise UsageError(
-                f"the ledger in {operations} has no line{of_run} about these tables since {since:%Y-%m-%d};"
-                " launcher.py runs lists the runs, --days N looks further back"
-            )
-        terminal.log(f"comparing {len(lines):,} sources with the tables and the dead letters")
-        found = list(books.findings())
-        recount = Recount(storage)
-        if not arguments.no_files:
-            terminal.log("counting the records of the files again")
-            found += recount.findings(lines, tables)
-        with _topics(arguments, terminal, storage, lines) as topics:
-            if topics:
-                terminal.log(f"counting the records of the topics at {topics.config.bootstrap_servers} again")
-                found += topics.findings(lines, warehouse, operations, since)
-    findings = [finding for finding in found if arguments.run in (None, finding.run)]
-    if arguments.format == "json":
-        print(printable_json([finding.row() for finding in findings]))
-    else:
-        print_lines(terminal.output, _said(findings))
-        print_lines(terminal.output, _compared(lines, books, recount, bool(arguments.table)))
-        print_lines(terminal.output, _read_again(lines, topics))
-    return EXIT_CODES[State.LEDGER_BROKEN] if findings else 0
+    return command
 
 
-@contextmanager
-def _topics(
-    arguments: argparse.Namespace, terminal: Terminal, storage: Storage, lines: Sequence[Line]
-) -> Iterator[TopicRecount | None]:
-    """Yield what counts topics again; None if no line is about a topic, or nobody says where Kafka is."""
-    if arguments.no_topics or not any(line.kind == OFFSETS for line in lines):
-        yield None
-        return
-    with cloud(arguments.local_dir, ("kafka",), terminal, local=arguments.local):
-        yield TopicRecount(kafka_config(arguments, storage)) if kafka_servers(arguments) else None
+def _sample(text: str) -> int:
+    """Parse a number of records, or `all`."""
+    return ALL if text == "all" else at_least_one(text)
 
 
-def _said(findings: list[Finding]) -> list[str]:
+def _scope(arguments: argparse.Namespace, storage: Storage, warehouse: Warehouse) -> Scope:
+    tables = load_contracts(storage, arguments.contracts)
+    if arguments.table:
+        check_table("--table", arguments.table, tables)
+        tables = {arguments.table: tables[arguments.table]}
+    return Scope(
+        warehouse=warehouse,
+        storage=storage,
+        operations_dataset=arguments.operations_dataset,
+        tables=tables,
+        datasets={name: arguments.dataset or table.dataset for name, table in tables.items()},
+        since=datetime.now(UTC) - timedelta(days=arguments.days),
+        run=arguments.run,
+        files=not arguments.no_files,
+        values=arguments.deep is not None,
+        sample=arguments.deep or None,
+    )
+
+
+def _topics(arguments: argparse.Namespace, terminal: Terminal, storage: Storage) -> Topics:
+    @contextmanager
+    def topics(lines: Sequence[Line]) -> Iterator[TopicRecount | None]:
+        """Yield what counts topics again; None if no line is about a topic, or nobody says where Kafka is."""
+        if arguments.no_topics or not any(line.kind == OFFSETS for line in lines):
+            yield None
+            return
+        with cloud(arguments.local_dir, ("kafka",), terminal, local=arguments.local):
+            yield TopicRecount(kafka_config(arguments, storage)) if kafka_servers(arguments) else None
+
+    return topics
+
+
+def _said(findings: Sequence[Finding]) -> list[str]:
     lines = []
     for finding in findings:
         about = " ".join(part for part in (finding.source, finding.run and f"(run {finding.run})") if part)
-        sides = "" if finding.expected is None else f": expected {finding.expected:,}, found {finding.found:,}"
+        first = f", first at position {finding.position}, {finding.column}" if finding.position is not None else ""
+        sides = (_side(side) for side in (finding.expected, finding.found))
+        differ = "" if finding.expected is None else ": expected {}, found {}".format(*sides)
         where = f"{finding.table} {about}".rstrip()
-        lines.append(f"{finding.code.value}  {finding.count:,} in {where}{sides}")
+        lines.append(f"{finding.code.value}  {finding.count:,} in {where}{first}{differ}")
         lines.append(f"  {finding.fix}")
     return lines
 
 
-def _compared(lines: Sequence[Line], books: Books, recount: Recount, one_table: bool) -> list[str]:
+def _side(side: int | str | None) -> str:
+    return f"{side:,}" if isinstance(side, int) else str(side)
+
+
+def _compared(answer: Answer, one_table: bool) -> list[str]:
     """Say what was compared, and what was not."""
+    lines, books, recount = answer.lines, answer.books, answer.recount
     read, written, duplicate, dead = (sum(getattr(line, door) for line in lines) for door in DOORS)
     said = [
         f"{len(lines):,} sources: read {read:,} = written {written:,} + duplicate {duplicate:,} + dead letter {dead:,}",
         f"files counted again: {recount.read:,}",
     ]
+    if answer.values:
+        said.append(f"values compared of {answer.values.rows:,} rows and {answer.values.letters:,} dead letters")
     if recount.gone:
         said.append(f"files that are gone or have changed since: {len(recount.gone):,}")
     if books.estimated:

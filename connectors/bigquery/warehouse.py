@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -175,11 +175,17 @@ class Warehouse:
         self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None
     ) -> list[dict[str, Any]]:
         """Run a statement with named parameters and return its rows: one request if it is short."""
+        return list(self.rows(sql, **parameters))
+
+    def rows(
+        self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None
+    ) -> Iterator[dict[str, Any]]:
+        """As `query`, but yield the rows page by page: for more of them than memory holds."""
         config = bigquery.QueryJobConfig(
             query_parameters=[_parameter(name, value) for name, value in parameters.items()]
         )
-        rows = self.client.query_and_wait(sql, job_config=config, location=self.location)
-        return [dict(row.items()) for row in rows]
+        for row in self.client.query_and_wait(sql, job_config=config, location=self.location):
+            yield dict(row.items())
 
     def update(self, sql: str, **parameters: str | int | float | datetime | list[str] | list[int] | None) -> int:
         """Run a DML statement with named parameters and return the number of rows that it changed."""

@@ -111,13 +111,16 @@ class Decoder:
 
     It holds compiled parsers, which cannot be pickled: create it on the worker. `today` is called once per block and
     bounds the partition column. With `keep_raw` each clean row has the bytes of its record in `_raw`, and in
-    `_attributes` what a dead letter needs besides them.
+    `_attributes` what a dead letter needs besides them. With `row_wise` the fast path is not used.
     """
 
-    def __init__(self, table: Table, today: Callable[[], date], keep_raw: bool = False) -> None:
+    def __init__(
+        self, table: Table, today: Callable[[], date], keep_raw: bool = False, *, row_wise: bool = False
+    ) -> None:
         self.table = table
         self._today = today
         self._keep_raw = keep_raw
+        self._row_wise = row_wise
         self._has_masked = has_masked(table)
         self._validator = RecordValidator(table)
         self._json = JsonColumns(table) if JsonColumns.can_read(table) else None
@@ -231,6 +234,8 @@ class Decoder:
 
         Also return the indices of the records that could not be read: their values are all null.
         """
+        if self._row_wise:
+            return None, []
         if block.format is Format.JSON:
             return self._json.read(block.records) if self._json and block.records else (None, [])
         return parse_rows(block.records, block.header, self.table) if block.header and block.records else (None, [])

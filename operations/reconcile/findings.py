@@ -29,6 +29,10 @@ class Code(enum.Enum):
     """A run has stored a record as a row and as a dead letter."""
     FILE_DIFFERS = "file_differs"
     """A file holds another number of records than the ledger says that were read."""
+    VALUES_DIFFER = "values_differ"
+    """A row differs from the record of its file."""
+    DEAD_LETTERS_DIFFER = "dead_letters_differ"
+    """A record of a file is refused for another reason than its dead letter says, or has none, or is clean."""
     TOPIC_DIFFERS = "topic_differs"
     """A partition of a topic holds another number of records than the ledger says that were read."""
     UPDATES_NOT_MERGED = "updates_not_merged"
@@ -47,6 +51,8 @@ FIXES = {
     Code.DEAD_LETTERS_UNKNOWN: "continue the run if it was killed (--run_id)",
     Code.RECORD_TWICE: "delete the dead letter if the row is right",
     Code.FILE_DIFFERS: "load the file again, and compare",
+    Code.VALUES_DIFFER: "restore the rows (FOR SYSTEM_TIME AS OF), unless the contract has changed since",
+    Code.DEAD_LETTERS_DIFFER: "restore the dead letters (FOR SYSTEM_TIME AS OF), unless the contract has changed since",
     Code.TOPIC_DIFFERS: "set the group back to the first of the lines and start the stream: it adds what is missing",
     Code.UPDATES_NOT_MERGED: "start the stream: it merges all changes when it starts to, and when it ends",
     Code.STAGING_LEFT: "continue the run (--run_id); BigQuery drops the table a day after its creation",
@@ -56,7 +62,10 @@ FIXES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One contradiction: `expected` and `found` are what the two sides say, `count` how many things are concerned."""
+    """One contradiction: `expected` and `found` are what the two sides say, `count` how many things are concerned.
+
+    Of values there is one for each file and column: `expected` and `found` are those of the first record.
+    """
 
     code: Code
     table: str
@@ -65,8 +74,13 @@ class Finding:
     """URI of the file, or kafka://topic/partition; empty if it is about the whole table."""
     run: str
     count: int
-    expected: int | None = None
-    found: int | None = None
+    expected: int | str | None = None
+    """A number of things, or a value as text, with `***` for one that is masked."""
+    found: int | str | None = None
+    position: int | None = None
+    """Of values: where in the source the first record is that differs."""
+    column: str = ""
+    """Of values: in which column of it."""
 
     @property
     def fix(self) -> str:
@@ -80,6 +94,8 @@ class Finding:
             "table": self.table,
             "source": self.source,
             "run": self.run,
+            "position": self.position,
+            "column": self.column,
             "count": self.count,
             "expected": self.expected,
             "found": self.found,

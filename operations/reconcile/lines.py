@@ -40,6 +40,8 @@ class Line:
     first_offset: int | None
     last_offset: int | None
     recorded_at: datetime
+    started_at: datetime
+    """When the run began."""
 
     @property
     def name(self) -> str:
@@ -58,7 +60,8 @@ def line_sums(warehouse: Warehouse, operations_dataset: str, since: datetime) ->
     rows = warehouse.query(
         f"SELECT run_id AS run, pipeline, kind, `table`, `dataset`, source, generation, size, {doors},"
         " COUNTIF(`read` != written + duplicate + dead_letter) AS unbalanced, COUNTIF(shared) AS shared,"
-        " MIN(first_offset) AS first_offset, MAX(last_offset) AS last_offset, MAX(recorded_at) AS recorded_at"
+        " MIN(first_offset) AS first_offset, MAX(last_offset) AS last_offset, MAX(recorded_at) AS recorded_at,"
+        " MAX(IFNULL(started_at, recorded_at)) AS started_at"
         f" FROM ({current_query(warehouse.project, operations_dataset, SINCE)})"
         f" WHERE kind IN ('{STAGED}', '{LOADED}', '{OFFSETS}')"
         " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY recorded_at",
