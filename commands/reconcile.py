@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from commands.arguments import add_format, add_operations, add_place, add_tables, at_least_one, parser, place
 from commands.kafka_arguments import add_kafka, kafka_config, kafka_servers
+from commands.local_settings import LOCAL_FOLDERS
+from commands.process_state import interruptible, quiet
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.ledger import OFFSETS
@@ -17,12 +20,15 @@ from connectors.files.storage import Storage
 from console.printable import printable_json
 from console.report import print_lines
 from console.terminal import Terminal
+from contracts.errors import UsageError
 from operations.reconcile.comparison import Answer, Scope, Topics, compare
 from operations.reconcile.findings import Finding
 from operations.reconcile.lines import Line
+from operations.reconcile.repair import Folders, Plan, planned
 from operations.reconcile.topics import TopicRecount
 from pipelines.runs.contracts import check_table, load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
+from pipelines.runs.required import check_required
 from transforms.ledger import State
 
 __all__ = ["run"]
@@ -37,9 +43,13 @@ def run(argv: list[str], terminal: Terminal) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
     project, location = place(arguments, "reconcile")
+    folders = _folders(arguments)
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         scope = _scope(arguments, Storage(project), Warehouse(project, location))
-        answer = compare(scope, _topics(arguments, terminal, scope.storage), terminal.log)
+        topics = _topics(arguments, terminal, scope.storage)
+        answer = compare(scope, topics, terminal.log)
+        if folders and _repaired(planned(scope, answer, folders), terminal, ask=not arguments.yes):
+            answer = compare(scope, topics, terminal.log)
     if arguments.format == "json":
         print(printable_json([finding.row() for finding in answer.findings]))
     else:
@@ -55,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "Prove that nothing is lost and nothing is doubled, from outside: count the rows, the dead letters and the\n"
         "records of the files again, and compare them with the ledger. Exit code 3 if anything contradicts it.",
         "--local\n--table customers --days 2 --local\n--deep --table customers --local\n"
+        "--repair --yes --table customers --local\n"
         "--no_files --format json --project P --location EU",
     )
     add = command.add_argument
@@ -72,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
         help="also compare values: read N records of the files of each table again, one by one, or all (default"
         f" {DEEP_RECORDS})",
     )
+    add("--repair", action="store_true", help="do what is safe, then compare again; asks before it changes anything")
+    add("--yes", action="store_true", help="do not ask; a program needs it")
+    add("--processed", help="folder for Parquet files of a repair, gs:// unless --local")
+    add("--dead_letters", help="folder for files of dead letters of a repair, gs:// unless --local")
     add("--no_topics", action="store_true", help="do not read the topics again")
     add_kafka(command)
     add_tables(command)
@@ -103,6 +118,39 @@ def _scope(arguments: argparse.Namespace, storage: Storage, warehouse: Warehouse
         values=arguments.deep is not None,
         sample=arguments.deep or None,
     )
+
+
+def _folders(arguments: argparse.Namespace) -> Folders | None:
+    """Return where a repair writes; None if nothing is repaired. Raises UsageError if it could not ask or write."""
+    if not arguments.repair:
+        return None
+    if not (arguments.yes or sys.stdin.isatty()):
+        raise UsageError("--repair asks before it changes anything, and nobody can answer here: give --yes")
+    folders = {name: getattr(arguments, name) for name in ("processed", "dead_letters")}
+    if arguments.local:
+        folders = {name: folder or LOCAL_FOLDERS[name] for name, folder in folders.items()}
+    check_required({f"--{name}": folder for name, folder in folders.items()}, ": gs:// folders, as for batch")
+    return Folders(**folders, contracts=arguments.contracts, dataset=arguments.dataset)
+
+
+def _repaired(plan: Plan, terminal: Terminal, *, ask: bool) -> bool:
+    """Do what is planned, if it may be done; return whether anything was done."""
+    for finding in plan.left:
+        terminal.log(f"not repaired: {finding.code.value} in {finding.table} {finding.source}".rstrip())
+        terminal.log(f"  {finding.fix}")
+    for repair in plan.repairs:
+        terminal.log(f"repair: {repair.said}")
+    if not plan.repairs:
+        terminal.log("there is nothing that can be repaired safely")
+        return False
+    if ask and terminal.progress.input("do it? [y/N] ").strip().lower() not in ("y", "yes"):
+        return False
+    interruptible()
+    quiet()
+    for repair in plan.repairs:
+        terminal.log(f"repairing: {repair.said}")
+        repair.do(terminal.log)
+    return True
 
 
 def _topics(arguments: argparse.Namespace, terminal: Terminal, storage: Storage) -> Topics:

@@ -130,8 +130,8 @@ class Leases:
         """Release the leases that `token` holds; ignore others. `finished`: no statement of it can be running."""
         self._release(tables, token, "''" if finished else OWN_STATEMENT)
 
-    def holders(self, tables: Sequence[str]) -> list[Holder]:
-        """Return the holders of the tables that are alive; a free table has none."""
+    def holders(self, tables: Sequence[str] | None = None) -> list[Holder]:
+        """Return the holders of the tables that are alive, of all with None; a free table has none."""
         return self._alive([row for row in self._rows(tables) if row["token"] is not None])
 
     def wait_for(
@@ -157,11 +157,11 @@ class Leases:
             sleep(POLL_SECONDS)
         return None
 
-    def _rows(self, tables: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rows of `tables`, read without a statement."""
+    def _rows(self, tables: Sequence[str] | None) -> list[dict[str, Any]]:
+        """Return the rows of `tables`, None for all, read without a statement."""
         listed = self._warehouse.client.list_rows(self._warehouse.reference(self._dataset, "leases"))
-        wanted = set(tables)
-        return [row for row in (dict(each.items()) for each in listed) if row["table"] in wanted]
+        rows = [dict(each.items()) for each in listed]
+        return rows if tables is None else [row for row in rows if row["table"] in set(tables)]
 
     def _alive(self, rows: Sequence[Mapping[str, Any]]) -> list[Holder]:
         """Return the holders among rows with a token that are alive by BigQuery's clock."""

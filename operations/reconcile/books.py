@@ -13,11 +13,14 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.leases import Leases
 from connectors.bookkeeping.ledger import LOADED, OFFSETS, STAGED
 from connectors.sinks.staging import STAGING_PREFIX
+from contracts.bookkeeping import DEAD_LETTERS, LEDGER
 from contracts.refusal import ErrorCode
 from contracts.schemas import any_partition, quote
 from contracts.table import Table, WriteDisposition
-from operations.reconcile.findings import Code, Finding
+from operations.reconcile.copies import Copies
+from operations.reconcile.findings import Code, Finding, letters_name
 from operations.reconcile.lines import Line, line_sums, offset_gaps, qualified
+from operations.reconcile.replaced import written_again, written_later
 from operations.reconcile.updates import RECENT_CHANGES, Updates
 
 __all__ = ["Books"]
@@ -48,10 +51,10 @@ class Books:
         self._updates = Updates(warehouse, tables, datasets)
         self._datasets = {**datasets, **self._updates.datasets}
         self._since = since
+        self._holders = Leases(warehouse, operations_dataset).holders()
+        self._active = {holder.run_id for holder in self._holders}
+        """Runs that write now: their rows may be there before their lines, which are read after the leases."""
         self._all = line_sums(warehouse, operations_dataset, since)
-        names = [f"{dataset}.{name}" for name, dataset in datasets.items()]
-        self._active = {holder.run_id for holder in Leases(warehouse, operations_dataset).holders(names)}
-        """Runs that write now: their rows may be there before their lines."""
         self.lines = [line for line in self._all if line.kind != STAGED and self._is_compared(line)]
         """The lines that are compared."""
         self.elsewhere = sorted({line.name for line in self._all if not self._is_compared(line)})
@@ -65,6 +68,10 @@ class Books:
         """The partitions of topics whose rows are not counted: some of their lines are shares of others."""
         return sorted({line.source for line in self.lines if line.shared})
 
+    def is_fed_by_updates(self, name: str) -> bool:
+        """Whether a stream of updates has written into a table."""
+        return self._updates.changes_of(name) is not None
+
     def findings(self) -> Iterator[Finding]:
         """Yield every contradiction."""
         for line in self.lines:
@@ -72,6 +79,7 @@ class Books:
                 yield Finding(Code.LEDGER_UNBALANCED, line.name, line.source, line.run, line.unbalanced)
         yield from self._offsets()
         for name, table in self._tables.items():
+            yield from self._doubled_lines(name)
             lines = [line for line in self.lines if line.table == name]
             if self._warehouse.existing(self._datasets[name], name) is None:
                 yield from self._rows_of_no_table(lines)
@@ -82,11 +90,23 @@ class Books:
                 yield from self._rows_of_streams(table, [line for line in lines if line.kind == OFFSETS])
             else:
                 yield from self._rows_of_streams(changes, self._recent(name))
-                yield from self._updates.findings(name, self._active)
+                if not self._is_fed(changes.name, name):
+                    yield from self._updates.findings(name)
             yield from self._duplicate_keys(table)
             yield from self._records_twice(table)
         yield from self._letters()
         yield from self._staging()
+
+    def _doubled_lines(self, name: str) -> Iterator[Finding]:
+        dataset = self._datasets[name]
+        for row in Copies.of_lines(name, dataset, self._path(LEDGER.name), self._since).found(self._warehouse):
+            yield Finding(Code.LEDGER_DOUBLED, qualified(dataset, name), row["source"], row["run_id"], row["copies"])
+
+    def _is_fed(self, *names: str) -> bool:
+        """Whether a run that is active writes one of these tables."""
+        return not {f"{self._datasets[name]}.{name}" for name in names}.isdisjoint(
+            holder.table for holder in self._holders
+        )
 
     def _recent(self, name: str) -> list[Line]:
         """The lines about offsets of a table whose changes are all kept."""
@@ -117,6 +137,7 @@ class Books:
         """Each run's rows of each source, against the run's line.
 
         A later run of a `merge` may have replaced rows of the earlier ones, and one of a `replace` has replaced all.
+        What a later run of an `append` has written of the same file was not there before: it was lost, and is back.
         """
         rows = self._warehouse.query(
             "SELECT _run_id AS run, _source AS source, COUNT(*) AS n, COUNTIF(_ingested_at >= @since) AS recent"
@@ -127,7 +148,7 @@ class Books:
         found = {(row["run"], row["source"]): row for row in rows}
         name = qualified(self._datasets[table.name], table.name)
         runs = list(dict.fromkeys(line.run for line in lines))
-        later = _written_later(lines, runs)
+        later, again = written_later(lines, runs), written_again(lines)
         for line in lines:
             stored = found.pop((line.run, line.source), {"n": 0})["n"]
             replaced = 0
@@ -137,6 +158,8 @@ class Books:
                 replaced = later[line.run]
             elif table.disposition is WriteDisposition.REPLACE and line.run != runs[-1]:
                 replaced = line.written
+            elif table.disposition is WriteDisposition.APPEND:
+                replaced = again[line.run, line.source]
             if stored < line.written - replaced and table.partition_expiration_days is None:
                 yield _difference(Code.ROWS_MISSING, name, line.source, line.run, line.written, stored)
             elif stored > line.written:
@@ -189,7 +212,8 @@ class Books:
 
     def _records_twice(self, table: Table) -> Iterator[Finding]:
         rows = self._warehouse.query(
-            f"SELECT letter.source, letter.run_id AS run, COUNT(*) AS n FROM {self._letters_path} AS letter JOIN"
+            "SELECT letter.source, letter.run_id AS run, COUNT(*) AS n"
+            f" FROM {self._path(DEAD_LETTERS.name)} AS letter JOIN"
             f" (SELECT _source, _position, _run_id {self._from(table, '_ingested_at >= @earlier')}) AS stored"
             " ON stored._source = letter.source AND stored._position = letter.position"
             " AND stored._run_id = letter.run_id WHERE letter.`table` = @name GROUP BY 1, 2",
@@ -209,7 +233,7 @@ class Books:
         """
         rows = self._warehouse.query(
             "SELECT `table`, source, run_id AS run, COUNT(*) AS n, COUNTIF(failed_at >= @since) AS recent"
-            f" FROM {self._letters_path} WHERE error_code != '{ErrorCode.DUPLICATE.value}' GROUP BY 1, 2, 3",
+            f" FROM {self._path(DEAD_LETTERS.name)} WHERE error_code != '{ErrorCode.DUPLICATE.value}' GROUP BY 1, 2, 3",
             since=self._since,
         )
         stored, recent = Counter[_About](), Counter[_About]()
@@ -221,7 +245,7 @@ class Books:
         known, most = self._counted_letters()
         for about in sorted({*most, *recent}):
             table, source, run = about
-            name = f"{self._operations}.dead_letters of {table}"
+            name = letters_name(self._operations, table)
             if stored[about] < most[about]:
                 yield _difference(Code.DEAD_LETTERS_MISSING, name, source, run, most[about], stored[about])
             elif recent[about] > known[about]:
@@ -250,9 +274,8 @@ class Books:
             known[about] += letters
         return known, most
 
-    @property
-    def _letters_path(self) -> str:
-        return f"`{self._warehouse.project}.{self._operations}.dead_letters`"
+    def _path(self, name: str) -> str:
+        return f"`{self._warehouse.project}.{self._operations}.{name}`"
 
     def _staging(self) -> Iterator[Finding]:
         """Staging tables while no run is active: whose they are, their names do not say."""
@@ -273,11 +296,3 @@ def _about(table: str, source: str, run: str) -> _About:
 
 def _difference(code: Code, name: str, source: str, run: str, expected: int, found: int) -> Finding:
     return Finding(code, name, source, run, abs(expected - found), expected, found)
-
-
-def _written_later(lines: Sequence[Line], runs: Sequence[str]) -> dict[str, int]:
-    """Return for each run how many rows the runs after it have written: that many of its rows may be replaced."""
-    written: Counter[str] = Counter()
-    for line in lines:
-        written[line.run] += line.written
-    return {run: sum(written[other] for other in runs[number + 1 :]) for number, run in enumerate(runs)}

@@ -79,6 +79,11 @@ def compare(scope: Scope, topics: Topics, log: Callable[[str], None]) -> Answer:
         )
     log(f"comparing {len(lines):,} sources with the tables and the dead letters")
     found = list(books.findings())
+    if found:  # a run that ended meanwhile is no contradiction: what is one stays one
+        first = {finding.about for finding in found}
+        books = scope.books()
+        lines = [line for line in books.lines if scope.concerns(line.run)]
+        found = [finding for finding in books.findings() if finding.about in first]
     files = LoadedFiles(scope.storage)
     recount = Recount(files)
     if scope.files:

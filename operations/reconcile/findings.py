@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Code", "Finding"]
+__all__ = ["Code", "Finding", "letters_name"]
 
 
 class Code(enum.Enum):
@@ -13,6 +13,8 @@ class Code(enum.Enum):
 
     LEDGER_UNBALANCED = "ledger_unbalanced"
     """A line of the ledger where read is not written + duplicate + dead_letter."""
+    LEDGER_DOUBLED = "ledger_doubled"
+    """A line of a batch is there more than once. It counts once, as everywhere."""
     OFFSETS_MISSING = "offsets_missing"
     """Offsets of a topic between others that no line of the ledger covers."""
     ROWS_MISSING = "rows_missing"
@@ -43,19 +45,20 @@ class Code(enum.Enum):
 
 FIXES = {
     Code.LEDGER_UNBALANCED: "restore the ledger (FOR SYSTEM_TIME AS OF): no run writes such a line",
+    Code.LEDGER_DOUBLED: "drop the copy (--repair)",
     Code.OFFSETS_MISSING: "set the group back to the first of them and start the stream: it adds what is missing",
-    Code.ROWS_MISSING: "restore the rows (FOR SYSTEM_TIME AS OF), or load the source again into the table",
-    Code.ROWS_UNKNOWN: "continue the run if it was killed (--run_id); delete rows that no run wrote",
-    Code.DUPLICATE_KEYS: "delete the later copy of each key, by _ingested_at",
-    Code.DEAD_LETTERS_MISSING: "restore the dead letters (FOR SYSTEM_TIME AS OF), or load the source again",
-    Code.DEAD_LETTERS_UNKNOWN: "continue the run if it was killed (--run_id)",
+    Code.ROWS_MISSING: "restore the rows (FOR SYSTEM_TIME AS OF), or load an unchanged file again (--repair)",
+    Code.ROWS_UNKNOWN: "continue the run if it was killed (--run_id), drop copies (--repair), delete what no run wrote",
+    Code.DUPLICATE_KEYS: "drop copies (--repair), or delete all but one row of each key",
+    Code.DEAD_LETTERS_MISSING: "restore them (FOR SYSTEM_TIME AS OF), or load an unchanged file again (--repair)",
+    Code.DEAD_LETTERS_UNKNOWN: "continue the run if it was killed (--run_id), or drop copies (--repair)",
     Code.RECORD_TWICE: "delete the dead letter if the row is right",
     Code.FILE_DIFFERS: "load the file again, and compare",
     Code.VALUES_DIFFER: "restore the rows (FOR SYSTEM_TIME AS OF), unless the contract has changed since",
     Code.DEAD_LETTERS_DIFFER: "restore the dead letters (FOR SYSTEM_TIME AS OF), unless the contract has changed since",
     Code.TOPIC_DIFFERS: "set the group back to the first of the lines and start the stream: it adds what is missing",
     Code.UPDATES_NOT_MERGED: "start the stream: it merges all changes when it starts to, and when it ends",
-    Code.STAGING_LEFT: "continue the run (--run_id); BigQuery drops the table a day after its creation",
+    Code.STAGING_LEFT: "continue the run (--run_id), or drop it (--repair); BigQuery does so after a day",
 }
 """What helps."""
 
@@ -83,6 +86,11 @@ class Finding:
     """Of values: in which column of it."""
 
     @property
+    def about(self) -> tuple[Code, str, str, str]:
+        """What is the same if the contradiction is found again."""
+        return self.code, self.table, self.source, self.run
+
+    @property
     def fix(self) -> str:
         """What helps, in one line."""
         return FIXES[self.code]
@@ -101,3 +109,8 @@ class Finding:
             "found": self.found,
             "fix": self.fix,
         }
+
+
+def letters_name(operations_dataset: str, table: str) -> str:
+    """Return how a finding names the dead letters of a table."""
+    return f"{operations_dataset}.dead_letters of {table}"

@@ -21,7 +21,7 @@ from contracts.schemas import arrow_schema
 from contracts.table import Column, Table
 from operations.reconcile.sample import Sample
 
-__all__ = ["Part", "Recomputed"]
+__all__ = ["MAX_RECORD_BYTES", "Part", "Recomputed"]
 
 MAX_RECORD_BYTES = 10_000_000
 """The limit of a batch that is given none."""

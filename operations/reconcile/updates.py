@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from connectors.bigquery.warehouse import Warehouse
@@ -38,12 +38,10 @@ class Updates:
         """Return the table of the changes of a table, None if no stream of updates has fed it."""
         return self._changes.get(name)
 
-    def findings(self, name: str, active: Collection[str]) -> Iterator[Finding]:
-        """Yield what is not merged into a table. Nothing while one of the runs `active` may do it."""
+    def findings(self, name: str) -> Iterator[Finding]:
+        """Yield what is not merged into a table."""
         changes = self._changes[name]
         dataset = self.datasets[changes.name]
-        if active:
-            return
         path = f"{quote(self._warehouse.project)}.{quote(dataset)}"
         (row,) = self._warehouse.query(
             pending_query(self._tables[name], f"{path}.{quote(name)}", f"{path}.{quote(changes.name)}")

@@ -21,7 +21,7 @@ from contracts.refusal import ErrorCode
 from contracts.schemas import EXTRA, quote, stored_columns
 from contracts.table import Column, Kind, Table
 from operations.reconcile.files import LoadedFiles
-from operations.reconcile.findings import Code, Finding
+from operations.reconcile.findings import Code, Finding, letters_name
 from operations.reconcile.lines import Line, qualified
 from operations.reconcile.recomputed import Part, Recomputed
 from operations.reconcile.sample import Sample
@@ -190,7 +190,7 @@ class _OfTable:
         self._whole.differs(column, finding)
 
     def _letter(self, source: str, run: str, position: int, expected: str, found: str) -> None:
-        name = f"{self._whole.operations_dataset}.dead_letters of {self._table.name}"
+        name = letters_name(self._whole.operations_dataset, self._table.name)
         finding = Finding(Code.DEAD_LETTERS_DIFFER, name, source, run, 1, expected, found, position, "error_code")
         self._whole.differs(f"{expected} {found}", finding)
 

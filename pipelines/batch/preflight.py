@@ -61,7 +61,9 @@ def prepare_batch(settings: BatchSettings, log: Callable[[str], None]) -> Prepar
     wait_for_storage(storage, settings.processed, log)
     wait_for_bigquery(warehouse, settings.operations_dataset, log)
     contracts = load_contracts(storage, settings.contracts)
-    listing = input_listing(settings, storage, contracts, log)
+    listing = InputListing(list(settings.files), [], 0)
+    if not settings.files:
+        listing = input_listing(settings, storage, contracts, log)
     _check_output(storage, settings.processed, "--processed")
     _check_output(storage, settings.dead_letters, "--dead_letters")
     ensure_operations(warehouse, settings.operations_dataset)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from connectors.files.names import InputFile
 from contracts.errors import UsageError
 from contracts.table import Table
 from pipelines.runs.beam_arguments import BeamArguments
@@ -74,6 +75,8 @@ class BatchSettings(RunSettings):
     """The tables to load, empty for all that have files."""
     strict_files: bool
     only_new: bool
+    files: tuple[InputFile, ...] = ()
+    """These files and no others; if there are none, those under `input`."""
 
     @classmethod
     def of(cls, line: CommandLine) -> BatchSettings:

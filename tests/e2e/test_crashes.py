@@ -16,7 +16,7 @@ from local.services import Endpoints
 from sample_data.generate import generate
 from tests import launching
 from tests.e2e.proxies import HoldingProxy
-from tests.e2e.reconciled import reconciled
+from tests.e2e.reconciled import accepted, reconciled
 from tests.launching import Launched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -128,6 +128,7 @@ def test_killed_at_every_boundary_between_steps(site: Site) -> None:
             assert proxy.held.wait(60), f"{step} was never reached"
             assert process.poll() is None
             process.kill_group()
+            accepted(site.directory, "bounded")
             assert site.done("bounded") == (after and step == last), f"killed {'after' if after else 'before'} {step}"
     site.finish("bounded")
     assert site.contents("bounded") == site.contents("calm")

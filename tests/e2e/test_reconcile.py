@@ -63,6 +63,7 @@ CORRUPTIONS: Mapping[str, tuple[str, set[str]]] = {
         f"DELETE FROM {BOOKS}.ledger WHERE kind IN ('loaded', 'staged') AND `table` = 'customers'",
         {"rows_unknown", "dead_letters_unknown"},
     ),
+    "a loaded line is doubled": (COPY.format(table=f"{BOOKS}.ledger", which=LOADED), {"ledger_doubled"}),
     "a line counts one row more": (
         f"UPDATE {BOOKS}.ledger SET written = written + 1, `read` = `read` + 1 WHERE {LOADED}",
         {"rows_missing", "file_differs"},
