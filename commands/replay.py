@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from google.api_core.exceptions import NotFound
+
 from commands.arguments import add_operations, add_place, add_tables, at_least_one, parser, place
 from commands.local_settings import LOCAL_FOLDERS
 from commands.process_state import interruptible, quiet
 from commands.session import cloud
-from connectors.files.storage import Storage
+from connectors.files.storage import FileChanged, Storage
 from console.batch_progress import batch_progress
 from console.report import print_lines, print_summary
 from console.terminal import Terminal
@@ -14,6 +18,7 @@ from console.waits import log_waits
 from contracts.errors import UsageError
 from contracts.refusal import ErrorCode
 from pipelines.replay.dry_run import dry_run_lines
+from pipelines.replay.patches import patch_lines
 from pipelines.replay.run import ReplaySettings, run_replay
 from pipelines.replay.selection import Selection
 from pipelines.replay.where import condition
@@ -35,12 +40,21 @@ def run(argv: list[str], terminal: Terminal) -> int:
         " what is refused again stays, with the new reason. No dead letter is deleted.",
         "--where \"error_code = 'missing_required'\" --dry_run --local\n"
         "--where \"failed_at > '2026-01-31'\" --table orders --contracts MY_CONTRACTS --local\n"
+        "--table transactions --patch \"total_amount = replace(total_amount, ',', '.')\" --dry_run --local\n"
         "--table orders --project P --location EU --processed gs://B/processed --dead_letters gs://B/dead_letters",
     )
     command.add_argument("--where", default="", help="condition on columns of dead_letters_current; default: all")
     command.add_argument("--table", help="letters of this table alone")
     command.add_argument("--run", help="letters of this run alone, or of the `last` run that refused a record")
     command.add_argument("--code", choices=[code.value for code in ErrorCode], help="letters with this code alone")
+    command.add_argument(
+        "--patch",
+        action="append",
+        default=[],
+        metavar="FIELD=SQL",
+        help="new value of a field of --table, from the record's fields; can be repeated",
+    )
+    command.add_argument("--patch_file", help="file with one FIELD=SQL a line, local or gs://")
     command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
     command.add_argument("--again", action="store_true", help="also letters that are written or given up")
     command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
@@ -80,12 +94,15 @@ def run(argv: list[str], terminal: Terminal) -> int:
         run_id=arguments.run_id,
         max_record_bytes=arguments.max_record_bytes,
     )
+    if (arguments.patch or arguments.patch_file) and not arguments.table:
+        raise UsageError("--patch: name the table whose records it corrects by --table")
     interruptible()
     state = RunState()
     with log_waits(terminal.log), cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
         quiet()
         storage = Storage(project)
         contracts = load_contracts(storage, arguments.contracts)
+        settings = replace(settings, patch=(*arguments.patch, *_patch_file(storage, arguments.patch_file)))
         if arguments.dry_run:
             print_lines(terminal.output, dry_run_lines(settings, contracts, terminal.log))
             return 0
@@ -96,6 +113,18 @@ def run(argv: list[str], terminal: Terminal) -> int:
         if arguments.summary:
             storage.write(arguments.summary, as_json(summary.to_json()))
     return EXIT_CODES[summary.state]
+
+
+def _patch_file(storage: Storage, uri: str | None) -> list[str]:
+    if uri is None:
+        return []
+    try:
+        lines = patch_lines(storage.read(uri).decode())
+    except (FileChanged, NotFound, OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--patch_file: {uri} cannot be read: {error}") from None
+    if not lines:
+        raise UsageError(f"--patch_file: {uri} has no line FIELD=SQL")
+    return lines
 
 
 def _check_names(option: str, run_id: str | None, *datasets: str | None) -> None:

@@ -124,6 +124,10 @@ class Masking:
                 pass
         return shown
 
+    def value(self, path: str, value: str | None) -> str | None:
+        """Return the text of a column, or of a field of a RECORD such as `buyer.name`; a null stays one."""
+        return MASK if value is not None and self.hides and self._at(path)[1] else value
+
     def letter(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row of `dead_letters` as it is shown. Its `raw`, if it has one, becomes text."""
         shown = dict(row)

@@ -13,6 +13,7 @@ from apache_beam.pvalue import PBegin, TaggedOutput
 from connectors.bigquery.arrow_read import read_batches
 from connectors.sources.read_files import COUNTS, FileRecords
 from connectors.sources.stored_letters import StoredLetter, blocks_again
+from contracts.decoding.patch import Patch
 from contracts.table import Table
 from transforms.coders import TableBlock
 from transforms.ledger import Count, Door, Source
@@ -33,18 +34,20 @@ class ReadLetters(beam.PTransform[PBegin, FileRecords]):
         pinned: Its name. It has the columns of LETTER_COLUMNS, `attributes` as text, and `table_name`.
         tables: The tables that the dead letters are of, by name.
         run: The run.
+        patches: What corrects the records of a table before they are decoded, by name of the table.
     """
 
     pinned: str
     tables: Mapping[str, Table]
     run: Run
+    patches: Mapping[str, Patch]
 
     def expand(self, pipeline: PBegin) -> FileRecords:
         read = (
             pipeline
             | "List tables" >> beam.Create(sorted(self.tables))
             | "Read letters"
-            >> beam.ParDo(_ReadLetters(self.pinned, self.tables, self.run))
+            >> beam.ParDo(_ReadLetters(self.pinned, self.tables, self.run, self.patches))
             .with_output_types(TableBlock)
             .with_outputs(COUNTS, SOURCES, main="blocks")
         )
@@ -57,13 +60,15 @@ SOURCES = "sources"
 class _ReadLetters(beam.DoFn):
     """Name of a table -> TableBlock; Count on `counts`, Source on `sources`."""
 
-    def __init__(self, pinned: str, tables: Mapping[str, Table], run: Run) -> None:
+    def __init__(self, pinned: str, tables: Mapping[str, Table], run: Run, patches: Mapping[str, Patch]) -> None:
         self._pinned = pinned
+        self._patches = dict(patches)
         self._tables = dict(tables)
         self._run = run
 
     def process(self, name: str) -> Iterator[TableBlock | TaggedOutput[str, Count | Source]]:
         run, table, state = self._run, self._tables[name], self._run.state
+        patch = self._patches.get(name)
         read: Counter[str] = Counter()
         for letters in letters_of(run.project, run.operations_dataset, self._pinned, name):
             size = sum(len(letter.raw) for letter in letters)
@@ -72,7 +77,7 @@ class _ReadLetters(beam.DoFn):
             state.metrics.count(RECORDS, len(letters), name, "read")
             for block in blocks_again(letters, table, run.max_record_bytes):
                 read[block.source] += block.count
-                yield name, block
+                yield name, patch.apply(block, run.max_record_bytes).block if patch else block
         for source, records in sorted(read.items()):
             yield TaggedOutput(SOURCES, Source(name, source, 0, 0))
             yield TaggedOutput(COUNTS, Count(name, source, Door.READ, records))

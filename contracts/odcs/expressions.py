@@ -1,4 +1,4 @@
-"""The SQL expressions of derived columns, checked before anything runs.
+"""The SQL expressions of derived columns and of patches, checked before anything runs.
 
 An expression is evaluated by polars on whole blocks, so it must mean the same for a row whatever block the
 row is in: no aggregate, window, subquery or clock.
@@ -7,7 +7,7 @@ row is in: no aggregate, window, subquery or clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -16,7 +16,7 @@ from contracts.decoding.columns import polars_type
 from contracts.odcs.growth import growing
 from contracts.table import Column, Kind, Table
 
-__all__ = ["check_expression"]
+__all__ = ["check_expression", "result_type", "row_wise_problem"]
 
 LITERALS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`")
 NOT_ROW_WISE = re.compile(
@@ -42,6 +42,14 @@ RESULTS: dict[Kind, tuple[type[pl.DataType], ...]] = {
 def check_expression(table: Table, column: Column) -> str:
     """What is wrong with `column.derived`, to be put behind "construct 'transformLogic'"; empty if nothing is."""
     logic = column.derived or ""
+    if problem := row_wise_problem(logic):
+        return problem
+    expression = pl.sql_expr(logic)
+    return _problem_of_names(table, expression) or _problem_of_result(table, column, expression)
+
+
+def row_wise_problem(logic: str) -> str:
+    """What is wrong with an expression, whatever columns there are; empty if nothing is."""
     if len(logic) > MAX_LENGTH:
         return f"is longer than {MAX_LENGTH} characters"
     bare = LITERALS.sub("''", logic)
@@ -51,12 +59,25 @@ def check_expression(table: Table, column: Column) -> str:
         return problem
     match = NOT_ROW_WISE.search(bare)
     if match:
-        return f"uses {match[0].upper()}: a derived column is computed from its own row"
+        return f"uses {match[0].upper()}: it is computed from its own row"
     try:
-        expression = pl.sql_expr(logic)
+        pl.sql_expr(logic)
     except Exception as error:  # polars raises many kinds
         return f"is not an SQL expression over columns: {_first_line(error)}"
-    return _problem_of_names(table, expression) or _problem_of_result(table, column, expression)
+    return ""
+
+
+def result_type(expression: pl.Expr, schema: Mapping[str, Any]) -> tuple[pl.DataType | None, str]:
+    """Return the type of an expression over columns of these types, and what is wrong with it; empty if nothing is."""
+    empty = pl.DataFrame(schema=dict(schema))
+    try:
+        result = empty.select(expression.alias("result")).schema["result"]
+        empty.with_columns(pl.col(pl.Int64).cast(pl.Int128)).select(expression)  # as it is computed
+        if any(_spans_rows(part, empty) for part in _parts(expression, dict(empty.schema))):
+            return None, "spans rows (an aggregate or an unnesting): it is computed from its own row"
+    except Exception as error:
+        return None, f"cannot be computed: {_first_line(error)}"
+    return result, ""
 
 
 def _problem_of_names(table: Table, expression: pl.Expr) -> str:
@@ -71,14 +92,9 @@ def _problem_of_names(table: Table, expression: pl.Expr) -> str:
 
 
 def _problem_of_result(table: Table, column: Column, expression: pl.Expr) -> str:
-    empty = pl.DataFrame(schema={read.name: polars_type(read) for read in table.read_columns})
-    try:
-        result = empty.select(expression.alias(column.name)).schema[column.name]
-        empty.with_columns(pl.col(pl.Int64).cast(pl.Int128)).select(expression)  # as it is computed
-        if any(_spans_rows(part, empty) for part in _parts(expression, dict(empty.schema))):
-            return "spans rows (an aggregate or an unnesting): a derived column is computed from its own row"
-    except Exception as error:
-        return f"cannot be computed: {_first_line(error)}"
+    result, problem = result_type(expression, {read.name: polars_type(read) for read in table.read_columns})
+    if problem:
+        return problem
     if not isinstance(result, RESULTS.get(column.kind, ())) or getattr(result, "time_zone", None) not in (None, "UTC"):
         return f"gives {result}, not {column.kind.value}"
     return ""

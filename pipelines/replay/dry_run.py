@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import check_letters
 from connectors.sources.stored_letters import StoredLetter, blocks_again
 from contracts.decoding.decoder import Decoder
+from contracts.decoding.patch import Change, Patch
 from contracts.masking import Masking
 from contracts.refusal import Refusal
 from contracts.table import Table
@@ -30,6 +32,7 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     wait_for_bigquery(warehouse, settings.operations_dataset, log)
     check_letters(warehouse, settings.operations_dataset)
     tables = tables_to_replay(settings, contracts, log)
+    patches = settings.patches(tables)
     selection = replace(settings.selection, limit=min(settings.selection.limit or MOST, MOST))
     rows = warehouse.query(selection.query(warehouse, settings.operations_dataset, tables))
     letters: dict[str, list[StoredLetter]] = defaultdict(list)
@@ -37,7 +40,7 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
         letters[row["table_name"]].append(StoredLetter.of(row))
     lines = [] if letters else ["no dead letter meets the condition"]
     for name, of_table in sorted(letters.items()):
-        lines += _about(tables[name], of_table, settings.max_record_bytes)
+        lines += _about(tables[name], of_table, settings.max_record_bytes, patches.get(name))
     if len(rows) == MOST:
         lines.append(f"only the newest {MOST:,} were tried")
     if not selection.prunes:
@@ -45,20 +48,34 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     return lines
 
 
-def _about(table: Table, letters: list[StoredLetter], max_record_bytes: int) -> list[str]:
+def _about(table: Table, letters: list[StoredLetter], max_record_bytes: int, patch: Patch | None) -> list[str]:
     today = datetime.now(UTC).date()
-    decoder = Decoder(table, lambda: today)
-    refused: list[tuple[str, Refusal]] = [
-        (block.source, refusal)
-        for block in blocks_again(letters, table, max_record_bytes)
-        for refusal in decoder.decode(block).refusals
-    ]
+    decoder, masking = Decoder(table, lambda: today), Masking(table)
+    refused: list[tuple[str, Refusal]] = []
+    changes: list[tuple[str, Change]] = []
+    for block in blocks_again(letters, table, max_record_bytes):
+        if patch:
+            block, changed = patch.apply(block, max_record_bytes)
+            changes += [(block.source, change) for change in changed]
+        refused += [(block.source, refusal) for refusal in decoder.decode(block).refusals]
     lines = [f"{table.name}: {len(letters) - len(refused):,} of {len(letters):,} pass"]
     codes = Counter(refusal.code.value for _, refusal in refused)
     lines += [f"  {code}: {count:,} are refused again" for code, count in codes.most_common()]
-    masking = Masking(table)
+    if patch:
+        changed_records = len({(source, change.position) for source, change in changes})
+        lines.append(f"  the patch changes {changed_records:,} of {len(letters):,}")
+    lines += [f"  {source} at {change.position}: {_shown(change, masking)}" for source, change in changes[:SAMPLES]]
     for source, refusal in refused[:SAMPLES]:
         message = masking.message(refusal.code.value, refusal.field, refusal.message)
         raw = masking.raw(refusal.raw, refusal.attributes, truncated=refusal.truncated)
         lines += [f"  {source} at {refusal.position}: {message}", f"    {raw[:SAMPLE_CHARACTERS]}"]
     return lines
+
+
+def _shown(change: Change, masking: Masking) -> str:
+    before, after = masking.value(change.column, change.before), masking.value(change.column, change.after)
+    return f"{change.column}: {_quoted(before)} becomes {_quoted(after)}"
+
+
+def _quoted(value: str | None) -> str:
+    return "null" if value is None else json.dumps(value[:SAMPLE_CHARACTERS], ensure_ascii=False)

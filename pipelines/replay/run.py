@@ -19,12 +19,14 @@ from connectors.sinks.destination import Destination, table_spec
 from connectors.sinks.load import LoadTables
 from connectors.sinks.parquet import WriteDeadLetters, WriteShards
 from connectors.sources.read_letters import ReadLetters
+from contracts.decoding.patch import Patch
 from contracts.errors import UsageError
 from contracts.table import Table
 from pipelines.batch.graph import Batch
 from pipelines.batch.preflight import PreparedBatch
 from pipelines.batch.run import execute
 from pipelines.batch.summary import BatchSummary, batch_summary
+from pipelines.replay.patches import parse_patch
 from pipelines.replay.selection import Selection, fed_by_updates, why_not
 from pipelines.runs.availability import wait_for_bigquery, wait_for_storage
 from pipelines.runs.beam_arguments import BeamArguments
@@ -50,6 +52,17 @@ class ReplaySettings:
     run_id: str | None
     max_record_bytes: int
     selection: Selection
+    patch: tuple[str, ...] = ()
+    """Expressions for fields of the table that the selection names, see patches.py."""
+
+    def patches(self, tables: Mapping[str, Table]) -> dict[str, Patch]:
+        """Return the patch by name of its table. Raises UsageError if the table has no such patch."""
+        name = self.selection.table
+        return {name: parse_patch(self.patch, tables[name])} if name and self.patch else {}
+
+    def detail(self) -> dict[str, object]:
+        """Return what the ledger says of the choice: a run that continues must have the same."""
+        return {**self.selection.detail(), **({"patch": list(self.patch)} if self.patch else {})}
 
 
 def tables_to_replay(
@@ -113,9 +126,11 @@ def _prepare(
     ledger = LedgerTable(warehouse, settings.operations_dataset)
     lines = ledger.lines(settings.run_id, INPUT, RUN) if settings.run_id else []
     pinned = [line for line in lines if line["kind"] == INPUT]
-    detail = settings.selection.detail()
+    detail = settings.detail()
     if any(line["pipeline"] != "replay" or line["detail"] != detail for line in pinned):
-        raise UsageError(f"--run_id: run {settings.run_id} has sent other dead letters; give a new name")
+        raise UsageError(
+            f"--run_id: run {settings.run_id} has chosen other dead letters or another patch; give a new name"
+        )
     now = datetime.now(UTC)
     run = Run(
         run_id=settings.run_id or f"replay-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
@@ -132,6 +147,7 @@ def _prepare(
     )
     finished = any(line["kind"] == RUN and line["state"] == State.DONE.value for line in lines)
     possible = tables_to_replay(settings, contracts, log)
+    patches = settings.patches(possible)
     for name in fed_by_updates(warehouse, possible, settings.selection.datasets(possible)):
         log(f"{name}: records of its topics are not sent again, a newer one may have come; send them to the topic")
     inputs: list[InputFile] = []
@@ -159,7 +175,7 @@ def _prepare(
         run,
         tables,
         tuple(inputs),
-        read=ReadLetters(letters, tables, run),
+        read=ReadLetters(letters, tables, run, patches),
         write_rows=WriteShards(run, storage),
         write_dead_letters=WriteDeadLetters(tables, run, storage, datasets),
         load=LoadTables(to, storage, ReplayedDeadLetters(to, to.path(run.operations_dataset, letters))),

@@ -172,8 +172,8 @@ def test_the_newest_letters_alone_and_again(site: Site) -> None:
     said += site.replay(
         MANY, "--dataset=other", "--where", "state = 'written'", "--again", "--run_id=once-more", code=2
     )
-    assert said.count("has sent other dead letters") == 2
-    assert "run once-more has sent other dead letters; give a new name" in said
+    assert said.count("has chosen other dead letters") == 2
+    assert "run once-more has chosen other dead letters or another patch; give a new name" in said
 
 
 @pytest.mark.parametrize(
