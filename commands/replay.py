@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 from google.api_core.exceptions import NotFound
 
 from commands.arguments import add_operations, add_place, add_tables, at_least_one, parser, place
+from commands.kafka_arguments import add_kafka, kafka_config
 from commands.local_settings import LOCAL_FOLDERS
 from commands.process_state import interruptible, quiet
-from commands.session import cloud
+from commands.session import SERVICES, STREAM_SERVICES, cloud, running_services
 from connectors.files.storage import FileChanged, Storage
 from console.batch_progress import batch_progress
 from console.report import print_lines, print_summary
@@ -34,39 +36,7 @@ __all__ = ["run"]
 
 def run(argv: list[str], terminal: Terminal) -> int:
     """Run the command and return its exit code."""
-    command = parser(
-        "replay",
-        "Send dead letters through today's contracts again. What passes is written once, with its source and position;"
-        " what is refused again stays, with the new reason. No dead letter is deleted.",
-        "--where \"error_code = 'missing_required'\" --dry_run --local\n"
-        "--where \"failed_at > '2026-01-31'\" --table orders --contracts MY_CONTRACTS --local\n"
-        "--table transactions --patch \"total_amount = replace(total_amount, ',', '.')\" --dry_run --local\n"
-        "--table orders --project P --location EU --processed gs://B/processed --dead_letters gs://B/dead_letters",
-    )
-    command.add_argument("--where", default="", help="condition on columns of dead_letters_current; default: all")
-    command.add_argument("--table", help="letters of this table alone")
-    command.add_argument("--run", help="letters of this run alone, or of the `last` run that refused a record")
-    command.add_argument("--code", choices=[code.value for code in ErrorCode], help="letters with this code alone")
-    command.add_argument(
-        "--patch",
-        action="append",
-        default=[],
-        metavar="FIELD=SQL",
-        help="new value of a field of --table, from the record's fields; can be repeated",
-    )
-    command.add_argument("--patch_file", help="file with one FIELD=SQL a line, local or gs://")
-    command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
-    command.add_argument("--again", action="store_true", help="also letters that are written or given up")
-    command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
-    command.add_argument("--run_id", help="name of the run; repeat the name to continue the run")
-    add_tables(command)
-    add_operations(command)
-    command.add_argument("--processed", help="folder for Parquet files, gs:// unless --local")
-    command.add_argument("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
-    command.add_argument("--max_record_bytes", type=at_least_one, default=10_000_000, help="default 10000000")
-    command.add_argument("--summary", help="write the summary as JSON to this file, local or gs://")
-    add_place(command)
-    arguments = command.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     project, location = place(arguments, "replay")
     folders = {name: getattr(arguments, name) for name in ("processed", "dead_letters")}
     if arguments.local:
@@ -98,11 +68,15 @@ def run(argv: list[str], terminal: Terminal) -> int:
         raise UsageError("--patch: name the table whose records it corrects by --table")
     interruptible()
     state = RunState()
-    with log_waits(terminal.log), cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
+    with_kafka = arguments.local and (arguments.kafka_config or "kafka" in running_services(arguments.local_dir))
+    services = STREAM_SERVICES if with_kafka else SERVICES
+    with log_waits(terminal.log), cloud(arguments.local_dir, services, terminal, local=arguments.local):
         quiet()
         storage = Storage(project)
         contracts = load_contracts(storage, arguments.contracts)
         settings = replace(settings, patch=(*arguments.patch, *_patch_file(storage, arguments.patch_file)))
+        if arguments.bootstrap_servers or arguments.kafka_config or with_kafka:
+            settings = replace(settings, kafka=kafka_config(arguments, storage))
         if arguments.dry_run:
             print_lines(terminal.output, dry_run_lines(settings, contracts, terminal.log))
             return 0
@@ -113,6 +87,43 @@ def run(argv: list[str], terminal: Terminal) -> int:
         if arguments.summary:
             storage.write(arguments.summary, as_json(summary.to_json()))
     return EXIT_CODES[summary.state]
+
+
+def _parser() -> argparse.ArgumentParser:
+    command = parser(
+        "replay",
+        "Send dead letters through today's contracts again. What passes is written once, with its source and position;"
+        " what is refused again stays, with the new reason. No dead letter is deleted.",
+        "--where \"error_code = 'missing_required'\" --dry_run --local\n"
+        "--where \"failed_at > '2026-01-31'\" --table orders --contracts MY_CONTRACTS --local\n"
+        "--table transactions --patch \"total_amount = replace(total_amount, ',', '.')\" --dry_run --local\n"
+        "--table orders --project P --location EU --processed gs://B/processed --dead_letters gs://B/dead_letters",
+    )
+    command.add_argument("--where", default="", help="condition on columns of dead_letters_current; default: all")
+    command.add_argument("--table", help="letters of this table alone")
+    command.add_argument("--run", help="letters of this run alone, or of the `last` run that refused a record")
+    command.add_argument("--code", choices=[code.value for code in ErrorCode], help="letters with this code alone")
+    command.add_argument(
+        "--patch",
+        action="append",
+        default=[],
+        metavar="FIELD=SQL",
+        help="new value of a field of --table, from the record's fields; can be repeated",
+    )
+    command.add_argument("--patch_file", help="file with one FIELD=SQL a line, local or gs://")
+    command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
+    command.add_argument("--again", action="store_true", help="also letters that are written or given up")
+    command.add_argument("--dry_run", action="store_true", help="write nothing; say what passes and what does not")
+    command.add_argument("--run_id", help="name of the run; repeat the name to continue the run")
+    add_kafka(command)
+    add_tables(command)
+    add_operations(command)
+    command.add_argument("--processed", help="folder for Parquet files, gs:// unless --local")
+    command.add_argument("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
+    command.add_argument("--max_record_bytes", type=at_least_one, default=10_000_000, help="default 10000000")
+    command.add_argument("--summary", help="write the summary as JSON to this file, local or gs://")
+    add_place(command)
+    return command
 
 
 def _patch_file(storage: Storage, uri: str | None) -> list[str]:

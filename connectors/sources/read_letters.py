@@ -12,7 +12,7 @@ from apache_beam.pvalue import PBegin, TaggedOutput
 
 from connectors.bigquery.arrow_read import read_batches
 from connectors.sources.read_files import COUNTS, FileRecords
-from connectors.sources.stored_letters import StoredLetter, blocks_again
+from connectors.sources.stored_letters import StoredLetter, WholeRecords, blocks_again
 from contracts.decoding.patch import Patch
 from contracts.table import Table
 from transforms.coders import TableBlock
@@ -22,7 +22,7 @@ from transforms.run import Run
 
 __all__ = ["LETTER_COLUMNS", "ReadLetters", "letters_of"]
 
-LETTER_COLUMNS = ("source", "position", "raw", "truncated", "error_code", "error_message", "attributes")
+LETTER_COLUMNS = ("source", "position", "raw", "truncated", "error_code", "error_message", "attributes", "run_id")
 T = TypeVar("T")
 
 
@@ -35,19 +35,21 @@ class ReadLetters(beam.PTransform[PBegin, FileRecords]):
         tables: The tables that the dead letters are of, by name.
         run: The run.
         patches: What corrects the records of a table before they are decoded, by name of the table.
+        whole: Where the records are of which only the beginning is stored.
     """
 
     pinned: str
     tables: Mapping[str, Table]
     run: Run
     patches: Mapping[str, Patch]
+    whole: WholeRecords
 
     def expand(self, pipeline: PBegin) -> FileRecords:
         read = (
             pipeline
             | "List tables" >> beam.Create(sorted(self.tables))
             | "Read letters"
-            >> beam.ParDo(_ReadLetters(self.pinned, self.tables, self.run, self.patches))
+            >> beam.ParDo(_ReadLetters(self.pinned, self.tables, self.run, self.patches, self.whole))
             .with_output_types(TableBlock)
             .with_outputs(COUNTS, SOURCES, main="blocks")
         )
@@ -60,8 +62,11 @@ SOURCES = "sources"
 class _ReadLetters(beam.DoFn):
     """Name of a table -> TableBlock; Count on `counts`, Source on `sources`."""
 
-    def __init__(self, pinned: str, tables: Mapping[str, Table], run: Run, patches: Mapping[str, Patch]) -> None:
+    def __init__(
+        self, pinned: str, tables: Mapping[str, Table], run: Run, patches: Mapping[str, Patch], whole: WholeRecords
+    ) -> None:
         self._pinned = pinned
+        self._whole = whole
         self._patches = dict(patches)
         self._tables = dict(tables)
         self._run = run
@@ -75,7 +80,7 @@ class _ReadLetters(beam.DoFn):
             state.progress.add(bytes=size, records=len(letters))
             state.metrics.count(BYTES, size, name)
             state.metrics.count(RECORDS, len(letters), name, "read")
-            for block in blocks_again(letters, table, run.max_record_bytes):
+            for block in blocks_again(letters, table, run.max_record_bytes, self._whole):
                 read[block.source] += block.count
                 yield name, patch.apply(block, run.max_record_bytes).block if patch else block
         for source, records in sorted(read.items()):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from contracts.decoding.records import too_large
 from contracts.refusal import ErrorCode, Refusal
 from contracts.table import Table
 
-__all__ = ["StoredLetter", "blocks_again", "decode_again"]
+__all__ = ["StoredLetter", "WholeRecords", "blocks_again", "decode_again"]
 
 T = TypeVar("T")
 NOWHERE = np.array([], dtype=np.int64)
@@ -39,6 +39,8 @@ class StoredLetter:
     error_code: str
     error_message: str
     attributes: Mapping[str, object]
+    run_id: str = ""
+    """The run that refused it."""
 
     @classmethod
     def of(cls, row: Mapping[str, object]) -> StoredLetter:
@@ -51,7 +53,15 @@ class StoredLetter:
             str(row.get("error_code", "")),
             str(row.get("error_message", "")),
             stored_attributes(row["attributes"]),
+            str(row.get("run_id", "")),
         )
+
+
+class WholeRecords(Protocol):
+    """Where the records are of which only the beginning is stored."""
+
+    def blocks(self, letters: Iterable[StoredLetter], table: Table, max_record_bytes: int) -> Iterator[Block]:
+        """Yield the whole records of truncated letters, or their refusals."""
 
 
 def decode_again(row: Mapping[str, object], table: Table, max_record_bytes: int, today: date) -> Refusal | None:
@@ -77,14 +87,20 @@ def decode_again(row: Mapping[str, object], table: Table, max_record_bytes: int,
     return refusals[0] if refusals else None
 
 
-def blocks_again(letters: Iterable[StoredLetter], table: Table, max_record_bytes: int) -> Iterator[Block]:
+def blocks_again(
+    letters: Iterable[StoredLetter], table: Table, max_record_bytes: int, whole: WholeRecords | None = None
+) -> Iterator[Block]:
     """Put dead letters of one table into blocks, each of one source and one CSV header, in order of position.
 
     What is no record, or not the whole one, is refused again with its code: a file that could not be read, a CSV
-    header, a record of which only the beginning is stored.
+    header, a record of which only the beginning is stored unless `whole` has the rest.
     """
+    truncated: list[StoredLetter] = []
     groups: dict[tuple[str, str, str], list[StoredLetter]] = {}
     for letter in letters:
+        if whole and letter.truncated and _size(letter) <= max_record_bytes:
+            truncated.append(letter)
+            continue
         if refusal := _without_record(letter, max_record_bytes):
             yield Block(letter.source, Format.JSON, [], NOWHERE, refusals=(refusal,))
             continue
@@ -96,6 +112,8 @@ def blocks_again(letters: Iterable[StoredLetter], table: Table, max_record_bytes
         positions = np.array([letter.position for letter in same], dtype=np.int64)
         header_read = stored_header(same[0].attributes, table.read_columns) if format == Format.CSV.value else None
         yield Block(source, Format(format), [letter.raw for letter in same], positions, header_read)
+    if whole and truncated:
+        yield from whole.blocks(truncated, table, max_record_bytes)
 
 
 def _without_record(letter: StoredLetter, max_record_bytes: int) -> Refusal | None:
@@ -104,10 +122,15 @@ def _without_record(letter: StoredLetter, max_record_bytes: int) -> Refusal | No
     if format == "file" or attributes.get("header_record"):
         message = f"{letter.error_message} (not a record: correct the file and load it again)"
         return Refusal(letter.position, b"", ErrorCode(letter.error_code), message)
-    size = _value({"size": len(letter.raw), **attributes}, "size", int)
+    size = _size(letter)
     if size > max_record_bytes or letter.truncated:
         return too_large(letter.raw, letter.position, size, max_record_bytes, format)
     return None
+
+
+def _size(letter: StoredLetter) -> int:
+    """Return the size of the whole record in bytes."""
+    return _value({"size": len(letter.raw), **letter.attributes}, "size", int)
 
 
 def _value(row: Mapping[str, object], name: str, kind: type[T]) -> T:

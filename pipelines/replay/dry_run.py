@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import check_letters
+from connectors.files.storage import Storage
+from connectors.sources.read_again import ReadAgain, origins
 from connectors.sources.stored_letters import StoredLetter, blocks_again
 from contracts.decoding.decoder import Decoder
 from contracts.decoding.patch import Change, Patch
@@ -34,13 +36,17 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     tables = tables_to_replay(settings, contracts, log)
     patches = settings.patches(tables)
     selection = replace(settings.selection, limit=min(settings.selection.limit or MOST, MOST))
-    rows = warehouse.query(selection.query(warehouse, settings.operations_dataset, tables))
+    query = selection.query(warehouse, settings.operations_dataset, tables)
+    rows = warehouse.query(query)
+    truncated = any(row["truncated"] for row in rows)
+    found = origins(warehouse, settings.operations_dataset, f"({query})") if truncated else {}
+    whole = ReadAgain(Storage(settings.project), settings.kafka, found)
     letters: dict[str, list[StoredLetter]] = defaultdict(list)
     for row in rows:
         letters[row["table_name"]].append(StoredLetter.of(row))
     lines = [] if letters else ["no dead letter meets the condition"]
     for name, of_table in sorted(letters.items()):
-        lines += _about(tables[name], of_table, settings.max_record_bytes, patches.get(name))
+        lines += _about(tables[name], of_table, settings.max_record_bytes, patches.get(name), whole)
     if len(rows) == MOST:
         lines.append(f"only the newest {MOST:,} were tried")
     if not selection.prunes:
@@ -48,12 +54,14 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     return lines
 
 
-def _about(table: Table, letters: list[StoredLetter], max_record_bytes: int, patch: Patch | None) -> list[str]:
+def _about(
+    table: Table, letters: list[StoredLetter], max_record_bytes: int, patch: Patch | None, whole: ReadAgain
+) -> list[str]:
     today = datetime.now(UTC).date()
     decoder, masking = Decoder(table, lambda: today), Masking(table)
     refused: list[tuple[str, Refusal]] = []
     changes: list[tuple[str, Change]] = []
-    for block in blocks_again(letters, table, max_record_bytes):
+    for block in blocks_again(letters, table, max_record_bytes, whole):
         if patch:
             block, changed = patch.apply(block, max_record_bytes)
             changes += [(block.source, change) for change in changed]

@@ -14,10 +14,12 @@ from connectors.bookkeeping.dataset import ensure_operations
 from connectors.bookkeeping.ledger import INPUT, RUN, LedgerTable
 from connectors.files.names import InputFile
 from connectors.files.storage import Storage
+from connectors.kafka.config import KafkaConfig
 from connectors.sinks.dead_letter_store import ReplayedDeadLetters
 from connectors.sinks.destination import Destination, table_spec
 from connectors.sinks.load import LoadTables
 from connectors.sinks.parquet import WriteDeadLetters, WriteShards
+from connectors.sources.read_again import ReadAgain, origins
 from connectors.sources.read_letters import ReadLetters
 from contracts.decoding.patch import Patch
 from contracts.errors import UsageError
@@ -52,6 +54,8 @@ class ReplaySettings:
     run_id: str | None
     max_record_bytes: int
     selection: Selection
+    kafka: KafkaConfig | None = None
+    """Where the topics are whose truncated records are read again."""
     patch: tuple[str, ...] = ()
     """Expressions for fields of the table that the selection names, see patches.py."""
 
@@ -170,12 +174,14 @@ def _prepare(
     for name, table in tables.items():
         warehouse.ensure_dataset(datasets[name])
         warehouse.ensure_table(table_spec(table, datasets[name]))
+    found = origins(warehouse, run.operations_dataset, path) if inputs else {}
+    whole = ReadAgain(storage, settings.kafka, found)
     to = Destination(run, tables, datasets, warehouse)
     batch = Batch(
         run,
         tables,
         tuple(inputs),
-        read=ReadLetters(letters, tables, run, patches),
+        read=ReadLetters(letters, tables, run, patches, whole),
         write_rows=WriteShards(run, storage),
         write_dead_letters=WriteDeadLetters(tables, run, storage, datasets),
         load=LoadTables(to, storage, ReplayedDeadLetters(to, to.path(run.operations_dataset, letters))),

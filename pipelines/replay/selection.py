@@ -18,7 +18,7 @@ from contracts.table import Identity, Table, WriteDisposition
 
 __all__ = ["Selection", "fed_by_updates", "of_run", "why_not"]
 
-PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "run_id", "first_failed_at", "failed_at")
+PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "first_failed_at", "failed_at")
 PINNED_DAYS = 7
 """After this many days BigQuery drops the table of a run that was never finished."""
 

@@ -13,9 +13,11 @@ import grpc
 import pytest
 from kafka import KafkaProducer
 
+from connectors.files.storage import Storage
 from contracts.refusal import MAX_STORED_BYTES
 from local.engines import engines
 from local.services import Endpoints
+from tests import launching
 from tests.e2e.append_proxy import AppendProxy, Fail, Request, rows_of
 from tests.e2e.streams import StreamSite
 
@@ -143,6 +145,20 @@ def test_every_record_of_a_poisoned_topic_leaves_by_one_door(kafka_cloud: tuple[
         assert "things: 3 duplicates differ from the row that was written" in start.said
         # What the row with key 1 says was written by the start before: it is not known any more.
         assert [table[name] for name in counts] == [27, 13, 5, 3, 1, 9]
+    check_replay(stream)
+
+
+def check_replay(stream: PoisonSite) -> None:
+    """A replay writes a record that is too large for a stream, and of which the topic alone has the end."""
+    Storage("local-project").client.create_bucket("poison")
+    folders = ("--processed=gs://poison/p", "--dead_letters=gs://poison/d")
+    replay = ("replay", "--local", *folders, f"--local_dir={stream.directory}", *stream.names()[2:])
+    done = launching.run([*replay, "--where=position = 5", "--max_record_bytes=15000000"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = stream.rows("SELECT id, body, _position AS at FROM {data}.things WHERE LENGTH(body) > 5500000 ORDER BY id")
+    assert [(row["id"], len(row["body"]), row["at"]) for row in rows] == [(2, 11_000_000, 5)]
+    states = stream.rows("SELECT position, state FROM {operations}.dead_letters_current WHERE state != 'open'")
+    assert sorted((row["position"], row["state"]) for row in states) == [(5, "written")]
 
 
 def check_dead_letters(stream: StreamSite) -> None:
