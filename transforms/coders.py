@@ -32,7 +32,7 @@ TableBlock = tuple[str, Block]
 BucketKey = tuple[str, int]
 """A table's name and the number of one of its buckets."""
 BucketPart = tuple[str, bytes]
-"""Rows of one bucket from one source: the source, and the rows as Arrow IPC (at least one, in any order).
+"""Rows of one bucket from one source (at least one, in any order): the source, and what a PartStore makes of the rows.
 
 Bytes, not a data frame with a coder: a shuffled element must be encoded without a call into Python. FnApiRunner with
 `--direct_running_mode` flushes a stream by a timer, and would split an element whose coder releases the interpreter.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,10 +19,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from contracts.decoding.decoder import Decoder
 from contracts.lineage import HASH
 from contracts.table import Table
-from transforms.coders import KeyedPart, TableBlock, as_ipc
+from transforms.coders import KeyedPart, TableBlock
 from transforms.dead_letters import Refused
 from transforms.early_ratio import EarlyRatio
 from transforms.ledger import Count, Door
+from transforms.parts import IN_ELEMENTS, PartStore
 from transforms.run import Run
 
 __all__ = ["DecodeAndValidate", "DecodedRecords", "split_into_buckets"]
@@ -56,17 +57,19 @@ class DecodeAndValidate(beam.PTransform[PCollection[TableBlock], DecodedRecords]
         buckets: The number of buckets of each table.
         run: The run; its start is the day that rules about dates refer to.
         expected_bytes: Upper bound of the bytes of records of each table, see EarlyRatio.
+        parts: Where the rows are while they are shuffled.
     """
 
     tables: Mapping[str, Table]
     buckets: Mapping[str, int]
     run: Run
     expected_bytes: Mapping[str, int]
+    parts: PartStore = IN_ELEMENTS
 
     def expand(self, blocks: PCollection[TableBlock]) -> DecodedRecords:
-        decoded = blocks | "Decode blocks" >> beam.ParDo(
-            _DecodeBlocks(self.tables, self.buckets, self.run, self.expected_bytes)
-        ).with_output_types(KeyedPart).with_outputs(REFUSED, SKIPPED, main="rows")
+        decoded = blocks | "Decode blocks" >> beam.ParDo(_DecodeBlocks(self)).with_output_types(KeyedPart).with_outputs(
+            REFUSED, SKIPPED, main="rows"
+        )
         refused = decoded[REFUSED] | "Count dead letters" >> beam.Map(_count_dead_letters, self.run)
         return DecodedRecords(decoded.rows, refused, decoded[SKIPPED])
 
@@ -74,22 +77,22 @@ class DecodeAndValidate(beam.PTransform[PCollection[TableBlock], DecodedRecords]
 class _DecodeBlocks(beam.DoFn):
     """TableBlock -> KeyedPart; Refused on `refused`, Count on `skipped`."""
 
-    def __init__(
-        self, tables: Mapping[str, Table], buckets: Mapping[str, int], run: Run, expected_bytes: Mapping[str, int]
-    ) -> None:
-        self._tables = dict(tables)
-        self._buckets = dict(buckets)
-        self._run = run
-        self._max_held_bytes = min(max(HELD_BYTES, sum(buckets.values()) << 20), MOST_HELD_BYTES)
+    def __init__(self, step: DecodeAndValidate) -> None:
+        self._tables = dict(step.tables)
+        self._buckets = dict(step.buckets)
+        self._run = step.run
+        self._parts = step.parts
+        self._max_held_bytes = min(max(HELD_BYTES, sum(step.buckets.values()) << 20), MOST_HELD_BYTES)
         self._decoders: dict[str, Decoder] = {}
-        self._ratios = {name: EarlyRatio(run.max_dead_letter_ratio, expected_bytes[name]) for name in tables}
+        ratio = step.run.max_dead_letter_ratio
+        self._ratios = {name: EarlyRatio(ratio, step.expected_bytes[name]) for name in step.tables}
 
     def setup(self) -> None:
         day = self._run.started_at.astimezone(UTC).date()
         self._decoders = {
             name: Decoder(table, lambda: day, self._run.keep_duplicates) for name, table in self._tables.items()
         }
-        self._threads = ThreadPoolExecutor(1, "compress")  # compresses while this thread decodes
+        self._threads = ThreadPoolExecutor(1, "store")  # while this thread decodes
 
     def teardown(self) -> None:
         self._threads.shutdown()
@@ -97,7 +100,7 @@ class _DecodeBlocks(beam.DoFn):
     def start_bundle(self) -> None:
         self._held: defaultdict[tuple[str, str], list[pl.DataFrame]] = defaultdict(list)
         self._held_bytes = 0.0
-        self._compressing: list[tuple[str, int, str, Future[bytes]]] = []
+        self._storing: list[tuple[str, str, Sequence[int], Future[list[bytes]]]] = []
 
     def process(self, element: TableBlock) -> Iterator[KeyedPart | TaggedOutput[str, Refused | Count]]:
         name, block = element
@@ -115,24 +118,24 @@ class _DecodeBlocks(beam.DoFn):
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for part in chain(self._flush(), self._compressed()):
+        for part in chain(self._flush(), self._stored()):
             yield GlobalWindows.windowed_value(part)
 
     def _flush(self) -> Iterator[KeyedPart]:
-        """Start to compress what is held, and yield what was compressed meanwhile: that needs no interpreter lock."""
-        yield from self._compressed()
+        """Start to store what is held, and yield what was stored meanwhile: that needs no interpreter lock."""
+        yield from self._stored()
         for (name, source), frames in self._held.items():
-            self._compressing += [
-                (name, bucket, source, self._threads.submit(as_ipc, rows))
-                for bucket, rows in split_into_buckets(pl.concat(frames), self._buckets[name])
-            ]
+            by_bucket = dict(split_into_buckets(pl.concat(frames), self._buckets[name]))
+            stored = self._threads.submit(self._parts.write, list(by_bucket.values()))
+            self._storing.append((name, source, list(by_bucket), stored))
         self._held.clear()
         self._held_bytes = 0.0
 
-    def _compressed(self) -> Iterator[KeyedPart]:
-        compressing, self._compressing = self._compressing, []
-        for name, bucket, source, part in compressing:
-            yield (name, bucket), (source, part.result())
+    def _stored(self) -> Iterator[KeyedPart]:
+        storing, self._storing = self._storing, []
+        for name, source, buckets, stored in storing:
+            for bucket, part in zip(buckets, stored.result(), strict=True):
+                yield (name, bucket), (source, part)
 
 
 def _count_dead_letters(refused: Refused, run: Run) -> Refused:

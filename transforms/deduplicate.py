@@ -22,10 +22,11 @@ from contracts.decoding.decoder import ATTRIBUTES, HASH_LOW, RAW
 from contracts.lineage import HASH, POSITION, SOURCE
 from contracts.refusal import ErrorCode, Refusal
 from contracts.table import Table, WriteDisposition
-from transforms.coders import BucketKey, BucketPart, KeyedPart, TableRows, from_ipc
+from transforms.coders import BucketKey, BucketPart, KeyedPart, TableRows
 from transforms.dead_letters import Refused
 from transforms.ledger import Count, Door
 from transforms.metrics import RECORDS
+from transforms.parts import IN_ELEMENTS, PartStore
 from transforms.run import Run
 from transforms.source_order import natural_order
 
@@ -156,14 +157,14 @@ def in_order_of_precedence(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
     return rows
 
 
-def bucket_rows(parts: Iterable[BucketPart]) -> pl.DataFrame:
+def bucket_rows(parts: Iterable[BucketPart], store: PartStore = IN_ELEMENTS) -> pl.DataFrame:
     """All rows of a bucket with their `_source`, in natural order of source, then of position.
 
     The order does not depend on the order of the parts.
     """
     by_source: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
     for source, rows in parts:
-        by_source[source].append(from_ipc(rows))
+        by_source[source].append(store.read(rows))
     return pl.concat(
         _in_order_of_position(by_source[source]).with_columns(pl.lit(source).alias(SOURCE))
         for source in sorted(by_source, key=natural_order)
@@ -193,17 +194,19 @@ class Deduplicate(beam.PTransform[PCollection[KeyedPart], UniqueRows]):
     Attributes:
         tables: The tables by name.
         run: The run. If it keeps duplicates, they come out as refused records, and rows have their records in `_raw`.
+        parts: Where the rows are while they are shuffled.
     """
 
     tables: Mapping[str, Table]
     run: Run
+    parts: PartStore = IN_ELEMENTS
 
     def expand(self, parts: PCollection[KeyedPart]) -> UniqueRows:
         unique = (
             parts
             | "Group by bucket" >> beam.GroupByKey()
             | "Choose rows"
-            >> beam.ParDo(_ChooseRows(self.tables, self.run))
+            >> beam.ParDo(_ChooseRows(self.tables, self.run, self.parts))
             .with_output_types(TableRows)
             .with_outputs(COUNTS, DUPLICATES, main="rows")
         )
@@ -216,16 +219,17 @@ class Deduplicate(beam.PTransform[PCollection[KeyedPart], UniqueRows]):
 class _ChooseRows(beam.DoFn):
     """(BucketKey, parts) -> TableRows; Count on `counts`, (table, duplicate rows) on `duplicates`."""
 
-    def __init__(self, tables: Mapping[str, Table], run: Run) -> None:
+    def __init__(self, tables: Mapping[str, Table], run: Run, parts: PartStore) -> None:
         self._tables = dict(tables)
         self._run = run
+        self._parts = parts
 
     def process(
         self, element: tuple[BucketKey, Iterable[BucketPart]]
     ) -> Iterator[TableRows | TaggedOutput[str, Count | tuple[str, pl.DataFrame]]]:
         (name, bucket), parts = element
         state = self._run.state
-        in_order = bucket_rows(parts)
+        in_order = bucket_rows(parts, self._parts)
         rows = in_order_of_precedence(in_order, self._tables[name])
         outcomes = decide(rows, NothingKnown())
         duplicates = rows.filter(outcomes != Outcome.FIRST)
