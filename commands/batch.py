@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import StandardOptions
@@ -25,14 +26,18 @@ from pipelines.batch.dry_run import dry_run_lines
 from pipelines.batch.preflight import NoInput
 from pipelines.batch.run import run_batch
 from pipelines.batch.summary import BatchSummary
+from pipelines.engines.fork_server import ForkServer, fork_server
+from pipelines.engines.machine import usable_cores
 from pipelines.engines.runners import is_dataflow
+from pipelines.engines.worker import work
 from pipelines.runs.command_line import CommandLine
 from pipelines.runs.exit_codes import EXIT_CODES
 from pipelines.runs.help import HELP, pipeline_help
-from pipelines.runs.settings import BatchSettings
+from pipelines.runs.settings import MAX_WORKERS, BatchSettings
 from pipelines.runs.summary import as_json
 from pipelines.templates import write_batch_template
 from sample_data.seed import ensure_sample_files
+from transforms.progress import Progress
 from transforms.run_state import RunState
 
 __all__ = ["run"]
@@ -60,6 +65,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         raise UsageError("--no_wait_until_finish is an option of streams: a batch's launcher holds the leases")
     state = RunState()
     with (
+        _fork_server(line, dry_run=dry_run) as server,
         log_waits(terminal.log),
         served(state.metrics, line.value("metrics_port")),
         cloud(directory, terminal=terminal, local=local),
@@ -80,7 +86,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
         if line.value("template_location"):
             write_batch_template(settings, terminal.log)
             return 0
-        summary = _run(settings, line, terminal, state)
+        summary = _run(settings, line, terminal, state, server)
         print_summary(terminal.output, summary.to_json())
         if path := line.value("summary"):
             Storage(settings.project).write(path, as_json(summary.to_json()))
@@ -106,11 +112,22 @@ def _how_to_read_dead_letters(settings: BatchSettings, run_id: str, directory: P
     ]
 
 
-def _run(settings: BatchSettings, line: CommandLine, terminal: Terminal, state: RunState) -> BatchSummary:
+def _fork_server(line: CommandLine, *, dry_run: bool) -> AbstractContextManager[ForkServer | None]:
+    """Return the server of the run's workers, which must start before this process has threads; None to need none."""
+    most = line.value("workers") or usable_cores()
+    direct = (line.value("runner") or "DirectRunner") == "DirectRunner"
+    needed = direct and not dry_run and not line.value("template_location") and 1 < most <= MAX_WORKERS
+    return fork_server(most, work) if needed else nullcontext()
+
+
+def _run(
+    settings: BatchSettings, line: CommandLine, terminal: Terminal, state: RunState, server: ForkServer | None
+) -> BatchSummary:
+    def display(progress: Progress) -> AbstractContextManager[None]:
+        return batch_progress(terminal.progress, terminal.log, progress)
+
     try:
-        return run_batch(
-            settings, terminal.log, state, lambda progress: batch_progress(terminal.progress, terminal.log, progress)
-        )
+        return run_batch(settings, terminal.log, state, display, server)
     except NoInput as error:
         if line.value("local") and not line.given.get("input"):
             sample = f"launcher.py generate --output {settings.input} {local_options(Path(line.value('local_dir')))}"

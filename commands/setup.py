@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from commands.arguments import add_operations, add_place, add_tables, parser, place
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
+from connectors.files.scratch import remove_leftovers
 from connectors.files.storage import Storage
 from console.terminal import Terminal
 from contracts.errors import UsageError
@@ -41,6 +42,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
             return 0
         if bucket is None or not bucket.startswith("gs://"):
             raise UsageError("--bucket is missing: gs://BUCKET")
+        if removed := remove_leftovers():
+            terminal.log(f"removed what {removed} killed batches have left on this machine")
         create = arguments.create_bucket or arguments.local
         warehouse = Warehouse(project, location)
         setup(warehouse, storage, tables, datasets, arguments.operations_dataset, bucket, create, terminal.log)

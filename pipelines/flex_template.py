@@ -22,6 +22,7 @@ LEFT_OUT = {
     "metrics_port": "serves the metrics of a local run; Dataflow shows Beam's metrics itself",
     "summary": "a template's launcher has exited before the run ends; the ledger holds the counts",
     "java_workers": "an option of Flink",
+    "workers": "an option of DirectRunner",
     "ensure_running": "a template starts a job each time; gcloud's --update replaces one",
     "max_restarts": "a template's launcher has exited when the job fails; Dataflow retries by itself",
     "stop_when_idle": "a template's launcher has exited",

@@ -21,7 +21,7 @@ from apache_beam.metrics.metricbase import Distribution, Gauge
 
 from transforms.latency import upper_bound
 
-__all__ = ["METRICS", "Kind", "Metric", "MetricValues"]
+__all__ = ["METRICS", "Kind", "Metric", "MetricValues", "Series"]
 
 NAMESPACE = "contract_pipeline"
 
@@ -117,6 +117,26 @@ class MetricValues:
         """Set a gauge here alone: one that the launcher knows and no step."""
         with self._lock:
             self._numbers.setdefault(metric, {})[labels] = value
+
+    def take(self) -> dict[tuple[Metric, Series], float]:
+        """Remove all counters, and return what they were: what this process has counted goes to another one."""
+        with self._lock:
+            taken = {
+                (metric, series): number
+                for metric, numbers in self._numbers.items()
+                if metric.kind is Kind.COUNTER
+                for series, number in numbers.items()
+            }
+            for metric, _ in taken:
+                self._numbers.pop(metric, None)
+            return taken
+
+    def add(self, taken: Mapping[tuple[Metric, Series], float]) -> None:
+        """Add counters of another process. Beam's metrics have them from that process."""
+        with self._lock:
+            for (metric, series), number in taken.items():
+                numbers = self._numbers.setdefault(metric, {})
+                numbers[series] = numbers.get(series, 0) + number
 
     def count_dead_letters(self, table: str, codes: Mapping[str, int]) -> None:
         """Count dead letters of a table by error code, when they have gone through their door."""

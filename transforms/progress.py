@@ -36,6 +36,13 @@ class Progress:
             self.records += records
             self.dead_letters += dead_letters
 
+    def take(self) -> tuple[int, int, int]:
+        """Set bytes, records and dead letters back to 0, and return what they were."""
+        with self._lock:
+            taken = self.bytes, self.records, self.dead_letters
+            self.bytes = self.records = self.dead_letters = 0
+            return taken
+
 
 @dataclass(frozen=True, slots=True)
 class Status:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from transforms.metrics import MetricValues
+from transforms.metrics import Metric, MetricValues, Series
 from transforms.progress import Progress
 
-__all__ = ["RunEnded", "RunState", "has_ended", "registered", "state_of"]
+__all__ = ["Counted", "RunEnded", "RunState", "has_ended", "registered", "state_of"]
 
 
 class RunPart(Protocol):
@@ -30,6 +31,19 @@ Part = TypeVar("Part", bound=RunPart)
 
 class RunEnded(RuntimeError):
     """A step is still running after its run has ended in this process. It may change nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a run has counted in one process since the last time: bytes, records and dead letters read, and counters."""
+
+    bytes: int
+    records: int
+    dead_letters: int
+    counters: dict[tuple[Metric, Series], float]
+
+    def __bool__(self) -> bool:
+        return bool(self.bytes or self.records or self.dead_letters or self.counters)
 
 
 class RunState:
@@ -49,6 +63,15 @@ class RunState:
                 part = self._parts.setdefault(kind, kind())
         assert isinstance(part, kind)
         return part
+
+    def take(self) -> Counted:
+        """Return what has been counted since the last call, for `add` in another process."""
+        return Counted(*self.progress.take(), self.metrics.take())
+
+    def add(self, counted: Counted) -> None:
+        """Add what was counted in another process."""
+        self.progress.add(bytes=counted.bytes, records=counted.records, dead_letters=counted.dead_letters)
+        self.metrics.add(counted.counters)
 
     def close(self) -> None:
         """Close all parts."""

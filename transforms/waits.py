@@ -12,11 +12,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-__all__ = ["Wait", "Waits", "failed", "lines", "observed", "over"]
+__all__ = ["Wait", "Waits", "elsewhere", "failed", "lines", "observed", "over"]
 
 SAY_AFTER_SECONDS = 3.0
 """How long something has to be retried before it is reported: a single lost connection is no news."""
@@ -53,6 +53,7 @@ class Waits:
 
     clock: Callable[[], float] = time.monotonic
     _waits: dict[Hashable, Wait] = field(default_factory=dict)
+    _elsewhere: dict[Hashable, Sequence[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def failed(self, key: Hashable, what: str, reason: str) -> Wait:
@@ -80,6 +81,11 @@ class Waits:
         with self._lock:
             self._waits.pop(key, None)
 
+    def elsewhere(self, process: Hashable, lines: Sequence[str]) -> None:
+        """Set the lines of another process that works for this one."""
+        with self._lock:
+            self._elsewhere[process] = lines
+
     def lines(self) -> list[str]:
         """Return a line for each wait that has lasted SAY_AFTER_SECONDS, the longest first.
 
@@ -88,9 +94,11 @@ class Waits:
         now = self.clock()
         with self._lock:
             current = [wait for wait in self._waits.values() if now - wait.failed_at <= STALE_SECONDS]
+            others = [line for lines in self._elsewhere.values() for line in lines]
         current = [wait for wait in current if now - wait.began >= SAY_AFTER_SECONDS]
         current.sort(key=lambda wait: wait.began)
-        return list({(wait.what, wait.reason): wait.line for wait in reversed(current)}.values())[::-1]
+        own = {(wait.what, wait.reason): wait.line for wait in reversed(current)}
+        return [*list(own.values())[::-1], *others]
 
 
 _current = Waits()
@@ -115,6 +123,11 @@ def failed(key: Hashable, what: str, reason: str) -> Wait:
 def over(key: Hashable) -> None:
     """End a wait of this process, see Waits.over."""
     _current.over(key)
+
+
+def elsewhere(process: Hashable, lines: Sequence[str]) -> None:
+    """Set the lines of another process, see Waits.elsewhere."""
+    _current.elsewhere(process, lines)
 
 
 def lines() -> list[str]:

@@ -34,10 +34,13 @@ from transforms.dead_letters import Refused
 from transforms.decode import DecodeAndValidate
 from transforms.deduplicate import Deduplicate
 from transforms.ledger import Balance, DeadLetterFile, Shard
+from transforms.parts import IN_ELEMENTS, PartStore
 from transforms.run import Run
 
-__all__ = ["Batch", "buckets_for"]
+__all__ = ["LAUNCHER_STEPS", "Batch", "buckets_for", "expanded_bytes"]
 
+LAUNCHER_STEPS = ("Balance ledger", "Load tables")
+"""The steps that a batch with several processes keeps in the launcher: they hold the leases, and are small."""
 BUCKET_BYTES = 64 << 20
 ASSUMED_EXPANSION = 6
 """Assumed expansion of compressed input, to choose the number of buckets."""
@@ -49,8 +52,12 @@ MAX_BUCKETS = 4096
 
 def buckets_for(files: Iterable[InputFile]) -> int:
     """Return the number of buckets for a table's keys: about one for each 64 MB of input."""
-    size = sum(file.size * (ASSUMED_EXPANSION if _is_compressed(file) else 1) for file in files)
-    return max(1, min(MAX_BUCKETS, math.ceil(size / BUCKET_BYTES)))
+    return max(1, min(MAX_BUCKETS, math.ceil(expanded_bytes(files) / BUCKET_BYTES)))
+
+
+def expanded_bytes(files: Iterable[InputFile]) -> int:
+    """Return an estimate of the bytes of records in files."""
+    return sum(file.size * (ASSUMED_EXPANSION if _is_compressed(file) else 1) for file in files)
 
 
 def _is_compressed(file: InputFile) -> bool:
@@ -71,6 +78,8 @@ class Batch:
     write_rows: beam.PTransform[PCollection[TableRows], PCollection[Shard]]
     write_dead_letters: beam.PTransform[PCollection[Refused], PCollection[DeadLetterFile]]
     load: beam.PTransform[PCollection[Balance], Any]
+    parts: PartStore = IN_ELEMENTS
+    """Where rows are while they are shuffled."""
 
     @classmethod
     def between(cls, inputs: tuple[InputFile, ...], storage: Storage, destination: Destination) -> Batch:
@@ -90,9 +99,9 @@ class Batch:
         """Add the run to the pipeline, to its end: no launcher is needed to finish it."""
         files = pipeline | "Read files" >> self.read
         decoded = files.blocks | "Decode and validate" >> DecodeAndValidate(
-            self.tables, self._buckets(), self.run, self._expected_bytes()
+            self.tables, self._buckets(), self.run, self._expected_bytes(), self.parts
         )
-        unique = decoded.rows | "Deduplicate" >> Deduplicate(self.tables, self.run)
+        unique = decoded.rows | "Deduplicate" >> Deduplicate(self.tables, self.run, self.parts)
         refused = decoded.refused
         if unique.duplicates is not None:  # FnApiRunner runs a Flatten as a separate stage
             refused = (decoded.refused, unique.duplicates) | "Flatten refused" >> beam.Flatten()

@@ -13,15 +13,17 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
 from connectors.bookkeeping.heartbeat import Heartbeat
 from connectors.bookkeeping.leases import Leases
 from contracts.errors import ReportedError
+from pipelines.batch.direct import on_this_machine
+from pipelines.batch.graph import Batch
 from pipelines.batch.preflight import PreparedBatch, prepare_batch
 from pipelines.batch.summary import BatchSummary, batch_summary
 from pipelines.engines.dataflow import submit
+from pipelines.engines.fork_server import ForkServer
 from pipelines.engines.job_options import batch_options
 from pipelines.engines.pipeline import new_pipeline
 from pipelines.engines.runners import is_dataflow
@@ -43,11 +45,12 @@ def run_batch(
     log: Callable[[str], None],
     state: RunState | None = None,
     show_progress: Callable[[Progress], AbstractContextManager[None]] | None = None,
+    server: ForkServer | None = None,
 ) -> BatchSummary:
     """Run a batch to its end and return its summary. Raises a ReportedError for what is refused before the start.
 
     `state` has the run's progress and metrics while it lasts; `show_progress(progress)` is entered while the graph
-    runs.
+    runs. `server` starts the workers of DirectRunner; without it there is one process.
     """
     started, began = time.monotonic(), datetime.now(UTC)
     prepared = prepare_batch(settings, log)
@@ -61,7 +64,7 @@ def run_batch(
         state.progress.total = sum(file.size for file in batch.inputs)
         display = show_progress(state.progress) if show_progress else nullcontext()
         with registered(batch.run.token, state), display:
-            why = execute(prepared, settings.beam, log)
+            why = execute(prepared, settings.beam, log, settings.workers, server)
     return batch_summary(prepared, began, why, time.monotonic() - started)
 
 
@@ -69,16 +72,28 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def execute(prepared: PreparedBatch, beam: BeamArguments, log: Callable[[str], None]) -> str | None:
-    """Run the graph under the tables' leases; return why it failed, None if it did not."""
+def execute(
+    prepared: PreparedBatch,
+    beam: BeamArguments,
+    log: Callable[[str], None],
+    workers: int | None = None,
+    server: ForkServer | None = None,
+) -> str | None:
+    """Run the graph under the tables' leases; return why it failed, None if it did not.
+
+    With DirectRunner and a `server` it has several processes: `workers`, or as many as the input pays for.
+    """
     destination, run = prepared.destination, prepared.batch.run
     leases = Leases(destination.warehouse, run.operations_dataset)
     names = [destination.qualified(name) for name in prepared.batch.tables]
     refuse_unless_free(leases, names, run, log)
-    with Heartbeat(leases, names, run.token), _noticing_interrupts() as interrupted:
+    on_runner: AbstractContextManager[tuple[Batch, PipelineRunner | None]] = nullcontext((prepared.batch, None))
+    if (beam.runner or "DirectRunner") == "DirectRunner":
+        on_runner = on_this_machine(prepared.batch, workers, server, log)
+    with Heartbeat(leases, names, run.token), _noticing_interrupts() as interrupted, on_runner as (batch, runner):
         options = batch_options(beam)
-        pipeline = new_pipeline(options, _runner(beam.runner, log))
-        prepared.batch.build(pipeline)
+        pipeline = new_pipeline(options, runner)
+        batch.build(pipeline)
         try:
             submit(pipeline, log).wait_until_finish()
         except ReportedError:
@@ -121,11 +136,3 @@ def _noticing_interrupts() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _runner(name: str | None, log: Callable[[str], None]) -> PipelineRunner | None:
-    """Return FnApiRunner for DirectRunner, which in Beam switches between engines; None for any other name."""
-    if (name or "DirectRunner") != "DirectRunner":
-        return None
-    log("DirectRunner: running in this process, on Beam's FnApiRunner")
-    return FnApiRunner()

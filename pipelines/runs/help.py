@@ -40,7 +40,7 @@ PIPELINES = {
 """What each pipeline does, and examples."""
 
 BEAM_OPTIONS = {
-    "--runner": "DirectRunner (in this process), PrismRunner, FlinkRunner, DataflowRunner, PortableRunner",
+    "--runner": "DirectRunner (on this machine), PrismRunner, FlinkRunner, DataflowRunner, PortableRunner",
     "--project": "Google Cloud project; credentials are the application default credentials",
     "--region": "Dataflow: region of the workers",
     "--temp_location": "Dataflow: gs:// folder for temporary files",
@@ -74,6 +74,7 @@ BATCH_ONLY = frozenset(
         "--dead_letters",
         "--only_new",
         "--max_expansion",
+        "--workers",
         "--dry_run",
     }
 )

@@ -54,6 +54,11 @@ class OperationsOptions(PipelineOptions):
         add("--dead_letters", help="folder for files of dead letters, gs:// unless --local")
         add("--run_id", help="name of the run; repeat the name to continue the run")
         add("--only_new", **FLAG, help="skip files that the ledger shows as loaded")
+        add(
+            "--workers",
+            type=int,
+            help="DirectRunner: number of processes that decode and deduplicate; default: by cores, memory and input",
+        )
         add("--keep_duplicates", **FLAG, help="store duplicates as dead letters, for audit")
         add(
             "--max_dead_letter_ratio",

@@ -17,13 +17,23 @@ from pipelines.runs.command_line import CommandLine
 from pipelines.runs.options import DEFAULT_GROUP, DEFAULT_TOPIC, OperationsOptions
 from pipelines.runs.required import check_required
 
-__all__ = ["DATASET", "RUN_ID", "BatchSettings", "Beginning", "RunSettings", "StreamSettings", "check_names"]
+__all__ = [
+    "DATASET",
+    "MAX_WORKERS",
+    "RUN_ID",
+    "BatchSettings",
+    "Beginning",
+    "RunSettings",
+    "StreamSettings",
+    "check_names",
+]
 
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 DEFAULT_HORIZON = "24h"
 DEFAULT_FOLD = "5m"
 MAX_BUCKETS = 256
+MAX_WORKERS = 256
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 TRY_LOCALLY = "; to try it on this machine: python launcher.py {pipeline} --runner {runner} --local"
 
@@ -77,6 +87,17 @@ class BatchSettings(RunSettings):
     only_new: bool
     files: tuple[InputFile, ...] = ()
     """These files and no others; if there are none, those under `input`."""
+    workers: int | None = None
+    """Processes on this machine; None to choose by the machine and the input."""
+
+    def __post_init__(self) -> None:
+        check_names(self)
+        if self.workers is None:
+            return
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise UsageError(f"--workers must be from 1 to {MAX_WORKERS}")
+        if (runner := self.beam.runner) not in (None, "DirectRunner"):
+            raise UsageError(f"--workers is an option of DirectRunner, not of {runner}")
 
     @classmethod
     def of(cls, line: CommandLine) -> BatchSettings:
@@ -95,6 +116,7 @@ class BatchSettings(RunSettings):
             tables=tuple(name.strip() for name in (line.value("tables") or "").split(",") if name.strip()),
             strict_files=line.value("strict_files"),
             only_new=line.value("only_new"),
+            workers=line.value("workers"),
         )
 
 

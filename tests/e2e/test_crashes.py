@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from connectors.bigquery.warehouse import Warehouse
 from connectors.files.storage import Storage
 from local.services import Endpoints
 from sample_data.generate import generate
-from tests import launching
+from tests.e2e.batch_site import Site
 from tests.e2e.proxies import HoldingProxy
 from tests.e2e.reconciled import accepted, reconciled
-from tests.launching import Launched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-ROOT = Path(__file__).parents[2]
-TABLES = ("customers", "products", "transactions", "user_events")
 LEDGER_LINES = r'^(?=.*INSERT INTO .{1,80}ledger)(?=.*"value": ?"%s")(?=.*"value": ?"%s")'
 BOUNDARIES = {
     "the dead letters' load": r"dead_letters-load",
@@ -34,67 +28,6 @@ BOUNDARIES = {
     "the run's last line": LEDGER_LINES % ("run", "done"),
 }
 """Each as a pattern of the request that makes the step."""
-
-
-class Site:
-    """A cloud, raw files in it, and batches that can be killed."""
-
-    def __init__(self, endpoints: Endpoints, raw: Path) -> None:
-        self.directory, self.environment = endpoints.directory, endpoints.environment()
-        self.raw = raw
-        self.seconds = 0.0
-        """How long a run takes that nobody kills."""
-
-    def start(self, name: str, bigquery: str | None = None) -> Launched:
-        """Start the run `name`, which writes to datasets of that name."""
-        environment = {**os.environ, **self.environment}
-        if bigquery:
-            environment["BIGQUERY_EMULATOR_HOST"] = bigquery
-        return launching.start(
-            [
-                "batch",
-                "--runner=DirectRunner",
-                f"--run_id={name}",
-                *("--project=local-project", "--location=US", f"--input={self.raw}"),
-                *(f"--processed=gs://bucket/{name}/processed", f"--dead_letters=gs://bucket/{name}/dead_letters"),
-                *(f"--dataset={name}", f"--operations_dataset={name}_operations"),
-            ],
-            environment,
-        )
-
-    def finish(self, name: str) -> None:
-        """Run `name` to its end."""
-        with self.start(name) as process:
-            output = process.communicate(120)
-        assert process.returncode == 0, output
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """Ask the warehouse."""
-        return Warehouse("local-project", "US").query(sql)
-
-    def done(self, name: str) -> bool:
-        """Whether the ledger says that the run is done."""
-        return bool(self.rows(f"SELECT 1 FROM {name}_operations.ledger WHERE kind = 'run' AND state = 'done'"))
-
-    def contents(self, name: str) -> dict[str, Any]:
-        """All that a run left, but for what may differ from run to run."""
-        found: dict[str, Any] = {
-            table: self.rows(f"SELECT * EXCEPT (_run_id, _ingested_at) FROM {name}.{table} ORDER BY _source, _position")
-            for table in TABLES
-        }
-        found["dead_letters"] = self.rows(
-            "SELECT * EXCEPT (dead_letter_id, run_id, first_failed_at, failed_at)"
-            f" FROM {name}_operations.dead_letters ORDER BY `table`, source, position, error_code"
-        )
-        (ids,) = self.rows(f"SELECT COUNT(DISTINCT dead_letter_id) AS n FROM {name}_operations.dead_letters")
-        assert ids["n"] == len(found["dead_letters"])  # which name the dataset too
-        found["ledger"] = self.rows(
-            "SELECT `table`, source, read, written, duplicate, dead_letter"
-            f" FROM {name}_operations.ledger_current WHERE kind = 'loaded' ORDER BY `table`, source"
-        )
-        names = self.rows(f"SELECT table_name FROM {name}_operations.INFORMATION_SCHEMA.TABLES")
-        found["staging"] = [row for row in names if row["table_name"].startswith("staging")]
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +57,7 @@ def test_killed_at_every_boundary_between_steps(site: Site) -> None:
     with HoldingProxy(site.environment["BIGQUERY_EMULATOR_HOST"]) as proxy:
         for step, after in kills:
             proxy.hold(BOUNDARIES[step], after)
-            process = site.start("bounded", proxy.address)
+            process = site.start("bounded", BIGQUERY_EMULATOR_HOST=proxy.address)
             assert proxy.held.wait(60), f"{step} was never reached"
             assert process.poll() is None
             process.kill_group()
