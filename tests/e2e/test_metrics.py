@@ -76,6 +76,7 @@ def test_a_batch(local_cloud: tuple[Path, Endpoints], tmp_path: Path) -> None:
             [
                 "batch",
                 "--runner=DirectRunner",
+                "--workers=2",
                 f"--metrics_port={port}",
                 *("--project=local-project", "--location=US", f"--input={tmp_path}", "--max_dead_letter_ratio=1"),
                 *("--processed=gs://bucket/processed", "--dead_letters=gs://bucket/dead_letters"),

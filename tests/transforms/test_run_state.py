@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from transforms.metrics import BYTES
+from transforms.metrics import BYTES, INDEX_KEYS, RECORDS
 from transforms.run_state import RunEnded, RunState, has_ended, registered, state_of
 
 
@@ -93,3 +94,20 @@ def test_a_run_is_registered_once() -> None:
         pass
     with pytest.raises(RuntimeError, match="has a state in this process already"), registered("once", RunState()):
         pytest.fail("it was registered again")
+
+
+def test_what_one_process_has_counted_is_added_in_another_once() -> None:
+    worker, launcher = RunState(), RunState()
+    launcher.progress.add(bytes=1)
+    launcher.metrics.count(BYTES, 1, "t")
+    worker.metrics.gauge(INDEX_KEYS, 9, "t", "", "0")
+    for _ in range(2):
+        worker.progress.add(bytes=10, records=2, dead_letters=1)
+        worker.metrics.count(BYTES, 10, "t")
+        worker.metrics.count(RECORDS, 2, "t", "read")
+        launcher.add(pickle.loads(pickle.dumps(worker.take())))
+    assert not worker.take(), "nothing is taken twice"
+    assert (launcher.progress.bytes, launcher.progress.records, launcher.progress.dead_letters) == (21, 4, 2)
+    assert launcher.metrics.numbers(BYTES) == {("t",): 21}
+    assert launcher.metrics.numbers(RECORDS) == {("t", "read"): 4}
+    assert worker.metrics.numbers(INDEX_KEYS) == {("t", "", "0"): 9}

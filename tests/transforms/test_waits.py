@@ -109,6 +109,15 @@ def test_a_command_sees_the_waits_of_its_time_alone(monkeypatch: pytest.MonkeyPa
         assert waits.lines() == []
 
 
+def test_what_another_process_retries_is_shown_until_it_is_over() -> None:
+    with waits.observed() as seen:
+        waits.elsewhere(1, ["it (2 tries in 5 s): why"])
+        waits.elsewhere(2, ["other (3 tries in 6 s): why"])
+        assert seen.lines() == ["it (2 tries in 5 s): why", "other (3 tries in 6 s): why"]
+        waits.elsewhere(1, [])
+        assert seen.lines() == ["other (3 tries in 6 s): why"]
+
+
 def test_the_status_line_says_what_is_waited_for_and_how_many_duplicates_differ() -> None:
     line = Rate().line(Status(9.0, 5, 1, 4, 3, 2, 1, "BigQuery refuses"))
     assert line.endswith("written 4, duplicates 3 (1 differ), dead letters 2; BigQuery refuses")
