@@ -93,8 +93,9 @@ test-cloud: $(if $(PROJECT),$(if $(BUCKET),install)) ## end to end on real BigQu
 		SHOP_TEST_PROJECT="$(PROJECT)" SHOP_TEST_BUCKET="$(BUCKET)" $(BIN)/python -m pytest -m cloud tests/cloud
 
 .PHONY: bench
-bench: install ## measure batch and stream, and other implementations, in minutes; FULL=1: with limits, in an hour
+bench: install ## measure batch and stream, and other implementations, in minutes; FULL=1: with limits, in an hour and a half
 	@$(BIN)/python -m benchmarks.batch $(if $(FULL),--full); batch=$$?; \
+		$(BIN)/python -m benchmarks.workers $(if $(FULL),--full) || batch=1; \
 		$(BIN)/python -m benchmarks.forms $(if $(FULL),,--rounds 1 --events 100000) || batch=1; \
 		$(BIN)/python -m benchmarks.stream $(if $(FULL),--full) && exit $$batch
 

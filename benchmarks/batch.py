@@ -46,10 +46,11 @@ CHECK = Sizes(2_000, (500, 2_000, 4_000), 1)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds of the work without imports, and the process's peak resident bytes."""
+    """Seconds and CPU time of the work without imports, and peak bytes: see measure.py."""
 
     seconds: float
     peak_bytes: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +82,24 @@ class Bench:
             write_events(file, count)
         return file
 
-    def measure(self, name: str, count: int) -> Measured:
-        """Run one implementation once. Its output stays in outputs/<count>/<name> until its next run."""
-        source = self.events(count)
-        output = self._folder / "outputs" / str(count) / name
+    def output(self, name: str, count: int, workers: int = 0) -> Path:
+        """Return the folder where the output of a run stays until the next one."""
+        return self._folder / "outputs" / str(count) / (f"{name}_{workers}" if workers else name)
+
+    def measure(self, name: str, count: int, workers: int = 0) -> Measured:
+        """Run one implementation once, with workers if it has some."""
+        source, output = self.events(count), self.output(name, count, workers)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         command = [sys.executable, "-m", "benchmarks.measure", name, str(source), str(output)]
+        command += [str(workers)] if workers else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{name} failed on {count:,} events")
         result = Measured(**json.loads(done.stdout.splitlines()[-1]))
-        self._console.print(f"{name:14} {count:9,} events {result.seconds:7.2f} s {result.peak_bytes / 1e6:7.0f} MB")
+        times = f"{result.seconds:7.2f} s {result.cpu_seconds:7.2f} s of CPU"
+        of = f" x {workers}" if workers else ""
+        self._console.print(f"{name + of:14} {count:10,} events {times} {result.peak_bytes / 1e6:7.0f} MB")
         return result
 
     def compare(self, count: int) -> bool:
@@ -102,8 +109,9 @@ class Bench:
 
 
 def medians(runs: Sequence[Measured]) -> Measured:
-    """Return the medians of seconds and of peak bytes."""
-    return Measured(median(run.seconds for run in runs), median(run.peak_bytes for run in runs))
+    """Return the median of each figure."""
+    figures = ("seconds", "peak_bytes", "cpu_seconds")
+    return Measured(**{figure: median(getattr(run, figure) for run in runs) for figure in figures})
 
 
 def compared(bench: Bench, count: int, rounds: int) -> dict[str, Measured]:

@@ -1,7 +1,8 @@
-"""Run one implementation on one file in this process: `python -m benchmarks.measure NAME SOURCE FOLDER` prints JSON.
+"""Run one implementation on one file in this process: `python -m benchmarks.measure NAME SOURCE FOLDER [WORKERS]`.
 
-{"seconds": the work itself, from the call to its return, imports left out; "peak_bytes": the process's greatest
-resident size, imports included}.
+It prints JSON: {"seconds": the work itself, from the call to its return, imports left out; "cpu_seconds": of this
+process and of those that it has started; "peak_bytes": the process's greatest resident size, imports included, or with
+workers the greatest sum of all processes}.
 """
 
 from __future__ import annotations
@@ -14,18 +15,31 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.memory_peak import watched
+
 __all__ = ["main"]
 
 
-def main(name: str, source: str, folder: str) -> None:
-    """Run benchmarks.<name>.run(source, folder); print its seconds and peak memory."""
+def main(name: str, source: str, folder: str, workers: str = "") -> None:
+    """Run benchmarks.<name>.run(source, folder); print its seconds, its CPU time and its peak memory."""
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    run = importlib.import_module(f"benchmarks.{name}").run
-    started = time.perf_counter()
-    run(Path(source), Path(folder))
-    seconds = time.perf_counter() - started
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}))
+    module = importlib.import_module(f"benchmarks.{name}")
+    began, cpu = time.perf_counter(), _cpu_seconds()
+    if workers:
+        with module.server(int(workers)) as server, watched() as peak:  # a thread comes after the fork
+            module.run(Path(source), Path(folder), server)
+        peak_bytes = peak.bytes
+    else:
+        module.run(Path(source), Path(folder))
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    seconds, cpu = time.perf_counter() - began, _cpu_seconds() - cpu
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak_bytes}))
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that it has started and that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 if __name__ == "__main__":

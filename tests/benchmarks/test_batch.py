@@ -11,6 +11,8 @@ from benchmarks.batch import Requirement, main
 from benchmarks.events import write_events
 from benchmarks.outcome import differences
 from benchmarks.outcome import main as compare
+from benchmarks.workers import main as workers_main
+from benchmarks.workers import more_cores
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +57,18 @@ def test_a_key_that_comes_twice_fails_the_comparison(outputs: Path) -> None:
         assert "polars_script: 1 keys more than once" in differences(outputs)
     finally:
         whole.write_parquet(path)
+
+
+def test_any_number_of_workers_returns_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert workers_main(["--check", "--folder", str(tmp_path)]) == 0
+    assert "by Amdahl's law" in capsys.readouterr().out
+    (shard,) = (tmp_path / "outputs" / "2000" / "pipeline_2").glob("processed/**/*.parquet")
+    assert pl.read_parquet(shard).height > 1_900
+
+
+def test_more_cores_divide_what_is_not_serial() -> None:
+    assert more_cores(10.0, 6.0, (4, 8)) == {4: 4.0, 8: 3.0}
+    assert more_cores(10.0, 5.0, (4,)) == {4: 2.5}
 
 
 def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
