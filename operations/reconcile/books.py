@@ -77,9 +77,9 @@ class Books:
         for line in self.lines:
             if line.unbalanced:
                 yield Finding(Code.LEDGER_UNBALANCED, line.name, line.source, line.run, line.unbalanced)
+        yield from self._doubled_lines()
         yield from self._offsets()
         for name, table in self._tables.items():
-            yield from self._doubled_lines(name)
             lines = [line for line in self.lines if line.table == name]
             if self._warehouse.existing(self._datasets[name], name) is None:
                 yield from self._rows_of_no_table(lines)
@@ -97,10 +97,11 @@ class Books:
         yield from self._letters()
         yield from self._staging()
 
-    def _doubled_lines(self, name: str) -> Iterator[Finding]:
-        dataset = self._datasets[name]
-        for row in Copies.of_lines(name, dataset, self._path(LEDGER.name), self._since).found(self._warehouse):
-            yield Finding(Code.LEDGER_DOUBLED, qualified(dataset, name), row["source"], row["run_id"], row["copies"])
+    def _doubled_lines(self) -> Iterator[Finding]:
+        placed = {name: self._datasets[name] for name in self._tables}
+        for row in Copies.of_lines(placed, self._path(LEDGER.name), self._since).found(self._warehouse):
+            name = qualified(placed[row["table"]], row["table"])
+            yield Finding(Code.LEDGER_DOUBLED, name, row["source"], row["run_id"], row["copies"])
 
     def _is_fed(self, *names: str) -> bool:
         """Whether a run that is active writes one of these tables."""

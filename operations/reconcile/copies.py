@@ -5,7 +5,7 @@ One MERGE does it: a transaction may not change what a stream has written in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,16 +46,17 @@ class Copies:
         return cls(path, DEAD_LETTERS.names, ("dead_letter_id", "run_id"), (f"`table` = '{table}'",))
 
     @classmethod
-    def of_lines(cls, table: str, dataset: str, path: str, since: datetime) -> Copies:
-        """Return the copies of the lines of batches about a table; `path` is that of `ledger`.
+    def of_lines(cls, datasets: Mapping[str, str], path: str, since: datetime) -> Copies:
+        """Return the copies of the lines of batches about tables, which have the names of their `datasets`.
 
-        A stream's line may be there twice, as it is appended at least once, and counts once.
+        `path` is that of `ledger`. A line of a stream is appended at least once, and counts once.
         """
         keys = ("run_id", "kind", "table", "source", "recorded_at")
-        where = (
-            f"recorded_at >= TIMESTAMP '{since.isoformat()}' AND kind IN ('{STAGED}', '{LOADED}')",
-            f"`table` = '{table}' AND IFNULL(`dataset`, '{dataset}') = '{dataset}'",
+        about = " OR ".join(
+            f"(`table` = '{name}' AND IFNULL(`dataset`, '{dataset}') = '{dataset}')"
+            for name, dataset in datasets.items()
         )
+        where = (f"recorded_at >= TIMESTAMP '{since.isoformat()}' AND kind IN ('{STAGED}', '{LOADED}')", f"({about})")
         return cls(path, LEDGER.names, keys, where)
 
     def found(self, warehouse: Warehouse) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def _copies(
     operations = scope.operations_dataset
     ledger, dead_letters = (_path(scope, operations, table.name) for table in (LEDGER, DEAD_LETTERS))
     for findings, copies, kind in (
-        (lines, Copies.of_lines(name, dataset, ledger, scope.since), "lines of the ledger"),
+        (lines, Copies.of_lines({name: dataset}, ledger, scope.since), "lines of the ledger"),
         (letters, Copies.of_letters(name, dead_letters), "dead letters"),
     ):
         if findings and (count := _count(scope, copies)):

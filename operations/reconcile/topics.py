@@ -78,8 +78,8 @@ class TopicRecount:
     ) -> Iterator[Finding]:
         self.waiting += max(0, end - its.last_offset - 1)
         found = self._count(reader, place, its.first_offset, min(its.last_offset, end - 1))
-        if found < its.read and self._is_compacted(client, place.topic):
-            self.left_out[source] = "the broker compacts the topic"
+        if found < its.read and (why := self._why_fewer(client, reader, place, its.first_offset)):
+            self.left_out[source] = why
             return
         self.read, self.records = self.read + 1, self.records + found
         if found != its.read:
@@ -98,11 +98,14 @@ class TopicRecount:
         known = {source: place for source, place in places.items() if place.partition < counts.get(place.topic, 0)}
         return topic_ids(client, self.config, topics), known
 
-    def _is_compacted(self, client: KafkaAdminClient, topic: str) -> bool:
-        """Return whether the broker removes records between others."""
+    def _why_fewer(self, client: KafkaAdminClient, reader: KafkaConsumer, place: TopicPartition, first: int) -> str:
+        """Return why the broker has fewer records than were read, if it has removed some; else ""."""
         with refusals(self.config):
-            found = client.describe_configs([ConfigResource("TOPIC", topic)], config_filter="all")
-        return any("compact" in of_topic[topic]["cleanup.policy"]["value"] for of_topic in found.values())
+            if reader.beginning_offsets([place])[place] > first:
+                return "the broker has just removed some of its records"
+            found = client.describe_configs([ConfigResource("TOPIC", place.topic)], config_filter="all")
+        policies = (of_topic[place.topic]["cleanup.policy"]["value"] for of_topic in found.values())
+        return "the broker compacts the topic" if any("compact" in policy for policy in policies) else ""
 
     def _count(self, client: KafkaConsumer, place: TopicPartition, first: int, last: int) -> int:
         """Return the records from `first` to `last` that a reader sees. Raises Unavailable if none come any more."""
