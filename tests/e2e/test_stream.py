@@ -18,7 +18,7 @@ from connectors.kafka.group_offsets import GroupOffsets
 from local import services
 from local.services import Endpoints
 from tests import launching
-from tests.e2e.reconciled import contradictions, reconciled
+from tests.e2e.reconciled import accepted, contradictions, reconciled
 from tests.e2e.streams import StreamSite
 from tests.waiting import wait_until
 
@@ -90,7 +90,9 @@ def killed_while_events_flow(stream: StreamSite, events: int, kills: int) -> Non
             start = stream.start()
             assert stream.written_by(start) > 0
             time.sleep(chance.random() * 3)
+            accepted(stream.directory, stream.name)  # while the stream writes, and while its lease lasts
             start.kill()
+            accepted(stream.directory, stream.name)
             assert feed.sent < events
             assert lag(stream) > 0
     stream.start("--stop_when_idle=2").finish(600)
