@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def _how_to_read_dead_letters(settings: BatchSettings, run_id: str, directory: P
 
 def _fork_server(line: CommandLine, *, dry_run: bool) -> AbstractContextManager[ForkServer | None]:
     """Return the server of the run's workers, which must start before this process has threads; None to need none."""
-    most = line.value("workers") or usable_cores()
+    most = line.value("workers") or (usable_cores() if sys.platform == "linux" else 1)
     direct = (line.value("runner") or "DirectRunner") == "DirectRunner"
     needed = direct and not dry_run and not line.value("template_location") and 1 < most <= MAX_WORKERS
     return fork_server(most, work) if needed else nullcontext()
