@@ -23,6 +23,7 @@ from pipelines.replay.dry_run import dry_run_lines
 from pipelines.replay.patches import patch_lines
 from pipelines.replay.run import ReplaySettings, run_replay
 from pipelines.replay.selection import Selection
+from pipelines.replay.to_topic import send_to_topic
 from pipelines.replay.where import condition
 from pipelines.runs.contracts import load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
@@ -41,7 +42,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     folders = {name: getattr(arguments, name) for name in ("processed", "dead_letters")}
     if arguments.local:
         folders = {name: folder or LOCAL_FOLDERS[name] for name, folder in folders.items()}
-    elif not arguments.dry_run:
+    elif not arguments.dry_run and not arguments.to_topic:
         check_required({f"--{name}": folder for name, folder in folders.items()}, ": gs:// folders, as for batch")
     _check_names("--run_id", arguments.run_id, arguments.dataset, arguments.operations_dataset)
     _check_names("--run", arguments.run)
@@ -55,6 +56,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
             arguments.limit,
             arguments.again,
             arguments.run,
+            arguments.to_topic,
         ),
         project=project,
         location=location,
@@ -64,11 +66,11 @@ def run(argv: list[str], terminal: Terminal) -> int:
         run_id=arguments.run_id,
         max_record_bytes=arguments.max_record_bytes,
     )
-    if (arguments.patch or arguments.patch_file) and not arguments.table:
-        raise UsageError("--patch: name the table whose records it corrects by --table")
+    _check_together(arguments)
     interruptible()
     state = RunState()
-    with_kafka = arguments.local and (arguments.kafka_config or "kafka" in running_services(arguments.local_dir))
+    wanted = arguments.kafka_config or arguments.to_topic or "kafka" in running_services(arguments.local_dir)
+    with_kafka = arguments.local and wanted
     services = STREAM_SERVICES if with_kafka else SERVICES
     with log_waits(terminal.log), cloud(arguments.local_dir, services, terminal, local=arguments.local):
         quiet()
@@ -77,6 +79,10 @@ def run(argv: list[str], terminal: Terminal) -> int:
         settings = replace(settings, patch=(*arguments.patch, *_patch_file(storage, arguments.patch_file)))
         if arguments.bootstrap_servers or arguments.kafka_config or with_kafka:
             settings = replace(settings, kafka=kafka_config(arguments, storage))
+        if arguments.to_topic and not arguments.dry_run:
+            sent = send_to_topic(settings, contracts, terminal.log)
+            print_lines(terminal.output, sent.lines())
+            return 0
         if arguments.dry_run:
             print_lines(terminal.output, dry_run_lines(settings, contracts, terminal.log))
             return 0
@@ -110,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELD=SQL",
         help="new value of a field of --table, from the record's fields; can be repeated",
     )
+    command.add_argument(
+        "--to_topic", help="send records that came from Kafka to this topic of --table's stream, which may run"
+    )
     command.add_argument("--patch_file", help="file with one FIELD=SQL a line, local or gs://")
     command.add_argument("--limit", type=at_least_one, help="the newest N letters alone")
     command.add_argument("--again", action="store_true", help="also letters that are written or given up")
@@ -124,6 +133,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--summary", help="write the summary as JSON to this file, local or gs://")
     add_place(command)
     return command
+
+
+def _check_together(arguments: argparse.Namespace) -> None:
+    if (arguments.patch or arguments.patch_file) and not arguments.table:
+        raise UsageError("--patch: name the table whose records it corrects by --table")
+    if arguments.to_topic and not arguments.table:
+        raise UsageError("--to_topic: name the table that the stream writes by --table")
+    if arguments.to_topic and (arguments.patch or arguments.patch_file):
+        raise UsageError(
+            "--to_topic: records are sent as they came, so it takes no --patch; stop the stream and replay with --patch"
+        )
+    if arguments.to_topic and arguments.summary:
+        raise UsageError("--to_topic: what it does is in the ledger, and not in a --summary")
 
 
 def _patch_file(storage: Storage, uri: str | None) -> list[str]:

@@ -168,7 +168,7 @@ REPLAYED = BookkeepingTable(
     (
         _required("dead_letter_id", STRING, "As in `dead_letters`"),
         _required("run_id", STRING, "The run that sent the record again"),
-        _required("state", STRING, "written, duplicate (its key was there), refused (again) or given_up"),
+        _required("state", STRING, "written, duplicate (its key was there), refused, sent (to a topic) or given_up"),
         Field("error_code", STRING, "Of a record that was refused again: the code"),
         Field("error_message", STRING, "Of a record that was refused again: what is wrong with it"),
         Field("field", STRING, "Of a record that was refused again: path of the value at fault, if one is"),
@@ -223,7 +223,7 @@ DOCUMENT_HEAD = """# The operations dataset
 The tables that the pipelines keep about themselves, from `contracts/bookkeeping.py`, by
 `python -m contracts.bookkeeping`. The view `ledger_current` shows the newest line about each thing, and each offset in
 one line: earlier lines keep the offsets that no later line covers. Such a line is `shared`: its counts are its share.
-The view `dead_letters_current` shows each dead letter with its `state` (open, written, duplicate or given_up), the
+The view `dead_letters_current` shows each dead letter with its `state` (open, written, duplicate, sent, given_up), the
 newest code and reason, how often it was sent again, and by which run last.
 
 """

@@ -12,6 +12,7 @@ __all__ = [
     "GIVEN_UP",
     "OPEN",
     "REFUSED",
+    "SENT",
     "WRITTEN",
     "check_letters",
     "letter_columns",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 CURRENT_LETTERS = "dead_letters_current"
-OPEN, WRITTEN, DUPLICATE, REFUSED, GIVEN_UP = "open", "written", "duplicate", "refused", "given_up"
+OPEN, WRITTEN, DUPLICATE, REFUSED, GIVEN_UP, SENT = "open", "written", "duplicate", "refused", "given_up", "sent"
 """States of a dead letter; one that was refused again is open."""
 CLOCKS = "INTERVAL 1 DAY"
 """How much earlier than a letter was refused, by the clock of its run, it may have been sent again by BigQuery's."""

@@ -19,6 +19,7 @@ from contracts.masking import Masking
 from contracts.refusal import Refusal
 from contracts.table import Table
 from pipelines.replay.run import ReplaySettings, tables_to_replay
+from pipelines.replay.to_topic import check_topic
 from pipelines.runs.availability import wait_for_bigquery
 
 __all__ = ["dry_run_lines"]
@@ -35,6 +36,8 @@ def dry_run_lines(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     check_letters(warehouse, settings.operations_dataset)
     tables = tables_to_replay(settings, contracts, log)
     patches = settings.patches(tables)
+    if settings.selection.to_topic:
+        check_topic(settings, tables[str(settings.selection.table)], warehouse)
     selection = replace(settings.selection, limit=min(settings.selection.limit or MOST, MOST))
     query = selection.query(warehouse, settings.operations_dataset, tables)
     rows = warehouse.query(query)

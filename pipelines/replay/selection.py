@@ -18,7 +18,7 @@ from contracts.table import Identity, Table, WriteDisposition
 
 __all__ = ["Selection", "fed_by_updates", "of_run", "why_not"]
 
-PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "first_failed_at", "failed_at")
+PINNED_COLUMNS = ("dead_letter_id", "table_name", *LETTER_COLUMNS, "retry_count", "first_failed_at", "failed_at")
 PINNED_DAYS = 7
 """After this many days BigQuery drops the table of a run that was never finished."""
 
@@ -37,6 +37,8 @@ class Selection:
     """Whether letters that a run has written already, or that were given up, are sent again."""
     run: str | None = None
     """The run that refused them; `last`: the newest run that refused a record."""
+    to_topic: str | None = None
+    """The topic that they are sent to; None: they are written into the table."""
 
     @property
     def prunes(self) -> bool:
@@ -66,9 +68,12 @@ class Selection:
             conditions += [f"state = '{OPEN}'"]
             conditions += [_unsolved(warehouse, table, datasets[name]) for name, table in sorted(tables.items())]
         conditions += [of_run(f"{path}.{DEAD_LETTERS.name}`", self.run)] if self.run else []
+        if self.to_topic:
+            conditions += ["STARTS_WITH(source, 'kafka://')"]
         conditions += [
             f"NOT (`table` = '{name}' AND STARTS_WITH(source, 'kafka://'))"
             for name in fed_by_updates(warehouse, tables, datasets)
+            if not self.to_topic
         ]
         conditions += [f"({self.where})"] if self.where else []
         renamed = {"attributes": "TO_JSON_STRING(attributes) AS attributes", "table_name": "`table` AS table_name"}
@@ -92,7 +97,8 @@ class Selection:
     def detail(self) -> dict[str, object]:
         """Return what the ledger says of the selection: a run that continues must have the same."""
         detail = {name: getattr(self, name) for name in ("where", "table", "dataset", "limit", "again")}
-        return {**detail, "run": self.run} if self.run else detail
+        further = {"run": self.run, "to_topic": self.to_topic}
+        return {**detail, **{name: value for name, value in further.items() if value}}
 
 
 def of_run(dead_letters: str, run: str) -> str:
