@@ -27,7 +27,7 @@ from local.programs.prism import prism
 from local.service import HOST
 from local.watcher import Watcher
 
-__all__ = ["engines", "guarded", "prefetch", "shared_expansion_service"]
+__all__ = ["EXPANSION_SERVICE", "engines", "guarded", "prefetch", "shared_expansion_service"]
 
 EXPANSION_SERVICE = "sdks:java:io:expansion-service:shadowJar"
 """Beam's name for the jar that expands ReadFromKafka."""

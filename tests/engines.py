@@ -2,26 +2,90 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 
-from local.engines import shared_expansion_service
+import apache_beam as beam
+import psutil
+from apache_beam.io.kafka import ReadFromKafka
+from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineOptions
+
+from local.engines import EXPANSION_SERVICE, shared_expansion_service
 
 __all__ = ["expansion_options", "stop_expansion_service"]
 
-_running = ExitStack()
+logger = logging.getLogger(__name__)
+ANSWER_SECONDS = 30.0
+DUMP_SECONDS = 2.0
 
 
-@cache
+class _Shared:
+    """The service, while it runs."""
+
+    def __init__(self) -> None:
+        self._running = ExitStack()
+        self._folder = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="shared-expansion-")))
+        self.options = tuple(self._running.enter_context(shared_expansion_service(self._folder)))
+
+    @property
+    def address(self) -> str:
+        services: dict[str, str] = PipelineOptions(list(self.options)).view_as(CrossLanguageOptions).beam_services
+        return services[EXPANSION_SERVICE]
+
+    def answers(self) -> bool:
+        """Whether it expands a transform."""
+        pool = ThreadPoolExecutor(1)
+        try:
+            return pool.submit(self._expand).result(ANSWER_SECONDS)
+        except NotInTime:
+            return False
+        finally:
+            pool.shutdown(wait=False)
+
+    def _expand(self) -> bool:
+        beam.Pipeline(options=PipelineOptions([])) | ReadFromKafka(
+            {"bootstrap.servers": "nowhere:1"}, ["topic"], expansion_service=self.address
+        )
+        return True
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def threads(self) -> str:
+        """What its threads do: the service writes it to its log."""
+        port = self.address.rpartition(":")[2]
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if port in words and "--alsoStartLoopbackWorker" in words:
+                process.send_signal(signal.SIGQUIT)
+                time.sleep(DUMP_SECONDS)
+        return (self._folder / "expansion-service.log").read_text()
+
+
+_shared: list[_Shared] = []
+
+
 def expansion_options() -> tuple[str, ...]:
-    """Return the Beam options with which a launcher uses the service; the first call starts it."""
-    folder = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="shop-expansion-")))
-    return tuple(_running.enter_context(shared_expansion_service(folder)))
+    """Return the Beam options with which a launcher uses the service; the first call starts it.
+
+    The service runs the workers of jobs whose launchers tests have killed. Now and then it answers nobody after that.
+    Then it is replaced, and a warning has the dump of its threads.
+    """
+    if _shared and not _shared[0].answers():
+        logger.warning("the expansion service does not answer and is replaced: %s", _shared[0].threads())
+        stop_expansion_service()
+    if not _shared:
+        _shared.append(_Shared())
+    return _shared[0].options
 
 
 def stop_expansion_service() -> None:
     """Stop the service, if it runs."""
-    _running.close()
-    expansion_options.cache_clear()
+    while _shared:
+        _shared.pop().stop()
