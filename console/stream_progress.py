@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from console.printable import printable
+from console.repeat import repeated
 from transforms.progress import Status
 
 __all__ = ["Rate", "stream_progress"]
@@ -30,7 +32,8 @@ def stream_progress(console: Console, log: Callable[[str], None]) -> Iterator[Ca
     rate = Rate()
     began = time.monotonic()
     if not console.is_terminal:
-        yield _lines(rate, log)
+        with _lines(rate, log) as show:
+            yield show
         return
     line = ""
 
@@ -47,17 +50,26 @@ def stream_progress(console: Console, log: Callable[[str], None]) -> Iterator[Ca
         log(line)
 
 
-def _lines(rate: Rate, log: Callable[[str], None]) -> Callable[[Status], None]:
-    """Return a function that logs a status every LINE_SECONDS."""
-    last = time.monotonic()
+@contextmanager
+def _lines(rate: Rate, log: Callable[[str], None]) -> Iterator[Callable[[Status], None]]:
+    """Yield a function that logs a status every LINE_SECONDS; until the first one, log how long the stream starts."""
+    began = last = time.monotonic()
+    started = threading.Event()
 
     def show(status: Status) -> None:
         nonlocal last
-        if time.monotonic() - last >= LINE_SECONDS:
+        first = not started.is_set()
+        started.set()
+        if first or time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
             log(rate.line(status))
 
-    return show
+    def starting() -> None:
+        if not started.is_set():
+            log(f"starting the stream, {time.monotonic() - began:.0f} s")
+
+    with repeated(starting, LINE_SECONDS, "starting"):
+        yield show
 
 
 class Rate:

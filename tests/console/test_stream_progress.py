@@ -6,9 +6,11 @@ import io
 import re
 import time
 
+import pytest
 from rich.console import Console
 
 from console.stream_progress import Rate, stream_progress
+from tests.waiting import wait_until
 from transforms.progress import Status
 
 
@@ -22,6 +24,23 @@ def test_a_terminal_shows_the_start_then_the_status_which_stays() -> None:
         time.sleep(0.4)
         assert "lag 20, written 8," in screen.getvalue()
     assert logged == ["5 s: 2 records/s, lag 20, written 8, duplicates 1, dead letters 1"]
+
+
+def test_a_pipe_is_told_how_long_a_stream_starts_and_its_first_status_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.stream_progress.LINE_SECONDS", 0.2)
+    logged: list[str] = []
+    with stream_progress(Console(file=io.StringIO()), logged.append) as show:
+        wait_until(lambda: logged)
+        assert set(logged) == {"starting the stream, 0 s"}
+        show(Status(5, 10, 20, 8, 1, 1))
+        assert logged[-1].startswith("5 s: 2 records/s")
+        before = list(logged)
+        show(Status(6, 10, 20, 8, 1, 1))
+        assert logged == before, "the next line comes later"
+        time.sleep(0.5)
+        assert logged == before
+        show(Status(7, 10, 20, 8, 1, 1))
+        assert len(logged) == len(before) + 1
 
 
 def test_a_stream_that_was_stopped_before_its_first_status_leaves_no_line() -> None:
