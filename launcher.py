@@ -10,6 +10,7 @@ r"""Files and Kafka into BigQuery: typed, clean, each record once.
   python3 launcher.py runs --local                     # the runs and their records by door
   python3 launcher.py dead-letters list --run last --local    # what was refused, and why
   python3 launcher.py reconcile --local                # whether ledger, tables, dead letters and files agree
+  python3 launcher.py alarms --local                   # what is wrong now; --notify sends it
   python3 launcher.py report --output report.html --local    # a page on all of it; --serve: while a stream runs
   python3 launcher.py replay --table customers --dry_run --local    # dead letters through today's contracts again
   python3 launcher.py batch --runner DataflowRunner --project P --location EU --input gs://B/raw \
@@ -89,6 +90,7 @@ COMMANDS = (
     "dead-letters",
     "runs",
     "reconcile",
+    "alarms",
     "report",
     "demo",
     "doctor",

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from commands.arguments import LOCAL_PROJECT, local_options
 from commands.default_place import LOCAL_BY_DEFAULT, runs_locally
 from commands.local_settings import create_local_buckets, with_local_folders
+from commands.notices import noticed
 from commands.process_state import interruptible, quiet
 from commands.session import cloud, engines
 from connectors.files.storage import Storage
@@ -87,7 +88,8 @@ def run(argv: list[str], terminal: Terminal) -> int:
         if line.value("template_location"):
             write_batch_template(settings, terminal.log)
             return 0
-        summary = _run(settings, line, terminal, state, server)
+        with noticed(settings, line.value("notify"), terminal.log):
+            summary = _run(settings, line, terminal, state, server)
         print_summary(terminal.output, summary.to_json())
         if path := line.value("summary"):
             Storage(settings.project).write(path, as_json(summary.to_json()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from commands import stream_jobs
 from commands.default_place import LOCAL_BY_DEFAULT, runs_locally
 from commands.local_settings import with_local_place
+from commands.notices import noticed
 from commands.process_state import interruptible, quiet
 from commands.session import SERVICES, STREAM_SERVICES, cloud, engines
 from connectors.files.storage import Storage
@@ -79,7 +80,10 @@ def run(argv: list[str], terminal: Terminal) -> int:
         if by_default and not (settings.contracts or line.value("topic")):
             ensure_sample_events(KafkaConfig(str(settings.servers)), DEFAULT_TOPIC.partition("=")[0], terminal.log)
         start = ensure_stream if line.value("ensure_running") else partial(run_stream, state=state)
-        with stream_progress(terminal.progress, terminal.log) as show:
+        with (
+            noticed(settings, line.value("notify"), terminal.log, repeatedly=True),
+            stream_progress(terminal.progress, terminal.log) as show,
+        ):
             result = start(settings, terminal.log, StatusGauges(show, state.metrics))
         _print(result, terminal)
         if path := line.value("summary"):

@@ -18,6 +18,7 @@ __all__ = [
     "HEARTBEATS",
     "LEASES",
     "LEDGER",
+    "NOTICES",
     "OPERATIONS_DATASET",
     "REPLAYED",
     "TABLES",
@@ -216,7 +217,19 @@ WRITE_STREAMS = BookkeepingTable(
     ),
 )
 
-TABLES = (LEDGER, DEAD_LETTERS, REPLAYED, LEASES, HEARTBEATS, WRITE_STREAMS)
+NOTICES = BookkeepingTable(
+    "notices",
+    "What was sent about alarms, a row for each alarm that there ever was",
+    (
+        _required("alarm", STRING, "Its kind, such as run_failed"),
+        _required("about", STRING, "What it is about: a pipeline and its tables, a table, or a table and a level"),
+        _required("state", STRING, "open or over: what was sent last"),
+        _required("token", STRING, "The check that sent it"),
+        _required("changed_at", TIMESTAMP, "When it was sent, by BigQuery's clock"),
+    ),
+)
+
+TABLES = (LEDGER, DEAD_LETTERS, REPLAYED, LEASES, HEARTBEATS, WRITE_STREAMS, NOTICES)
 
 DOCUMENT_HEAD = """# The operations dataset
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ FINAL = {
     6: "all is loaded, and a quality rule is broken or cannot be checked",
 }
 """Exit codes that no retry can change, and what they mean. 1 (failed) and 5 (a service does not answer) are retried."""
+LOOK_SECONDS = 300
 
 
 class FinalExitCodes(RetryPolicy):
@@ -56,10 +58,22 @@ def launcher_options(pipeline: str, own: Mapping[str, Any]) -> dict[str, Any]:
         "location": SETTINGS.location,
         "operations_dataset": SETTINGS.operations_dataset,
         "summary": summary_uri(pipeline),
+        **({"notify": SETTINGS.notify} if SETTINGS.notify else {}),
         **({"temp_location": f"{SETTINGS.bucket}/tmp"} if params["runner"] == DATAFLOW else {}),
         **own,
         **given,
     }
+
+
+def look_for_alarms(context: Context) -> None:
+    """Send notices of what is wrong, once the task has failed for good: a launcher that was killed has sent none."""
+    ran = context["task"].pipeline_options
+    place = ("project", "location", "operations_dataset", "contracts", "dataset", "notify")
+    options = [f"--{name}={ran[name]}" for name in place if ran.get(name)]
+    if SETTINGS.launcher.startswith("gs://") or SETTINGS.requirements:
+        print("no look for alarms: no launcher is installed here; run launcher.py alarms --notify at intervals")
+        return
+    subprocess.run([SETTINGS.python, SETTINGS.launcher, "alarms", *options], timeout=LOOK_SECONDS, check=False)
 
 
 def launcher(pipeline: str, options: XComArg, **dataflow: Any) -> BeamRunPythonPipelineOperator:
@@ -82,4 +96,5 @@ def launcher(pipeline: str, options: XComArg, **dataflow: Any) -> BeamRunPythonP
             **dataflow,
         },
         retry_policy=FinalExitCodes(),
+        on_failure_callback=look_for_alarms if SETTINGS.notify else None,
     )

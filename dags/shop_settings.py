@@ -55,6 +55,8 @@ class Settings:
     """Options of the launcher for the stream, in snake_case: addresses of Kafka and Flink, topics, group."""
     stream_schedule: str | None
     retry_delay: timedelta
+    notify: str | None
+    """Reference to the URL that notices of alarms go to, for example env:ALARMS_URL."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -88,6 +90,7 @@ class Settings:
             stream_options=json.loads(value("STREAM_OPTIONS", "{}")),
             stream_schedule=value("STREAM_SCHEDULE", "*/10 * * * *") or None,
             retry_delay=timedelta(seconds=float(value("RETRY_SECONDS", "60"))),
+            notify=value("NOTIFY", "") or None,
         )
 
 

@@ -7,10 +7,15 @@ from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_lines import SINCE, current_query
+from connectors.bookkeeping.leases import LEASE_SECONDS
 from connectors.bookkeeping.line_sums import DOORS
 from contracts.errors import UsageError
+from transforms.ledger import State
 
-__all__ = ["about_run", "recent_runs", "runs_query"]
+__all__ = ["NO_END", "about_run", "recent_runs", "runs_query"]
+
+NO_END = "no end recorded"
+"""The state of a run that was killed, and that nobody has continued."""
 
 TIMES = (
     "MIN(started_at) AS began, MAX(recorded_at) AS last_line,"
@@ -21,8 +26,9 @@ TIMES = (
 def runs_query(warehouse: Warehouse, dataset: str) -> str:
     """Return the query of the runs that have written to the ledger since @since, one row each."""
     why = "MAX(IF(kind = 'run', JSON_VALUE(detail, '$.why'), NULL)) AS why"
+    tables = "STRING_AGG(DISTINCT `table`, ', ' ORDER BY `table`) AS `tables`"
     return (
-        f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES}, {_doors()}, {why}"
+        f"SELECT run_id AS run, pipeline, {_state(warehouse, dataset)}, {TIMES}, {_doors()}, {why}, {tables}"
         f" FROM ({_lines(warehouse, dataset)}) GROUP BY 1, 2"
     )
 
@@ -71,11 +77,15 @@ def _lines(warehouse: Warehouse, dataset: str) -> str:
 
 
 def _state(warehouse: Warehouse, dataset: str) -> str:
-    """A run without a last line is running if it holds a lease."""
-    leases = f"SELECT run_id FROM `{warehouse.project}.{dataset}.leases` WHERE run_id IS NOT NULL"
-    return (
-        f"IFNULL(MAX(IF(kind = 'run', state, NULL)), IF(run_id IN ({leases}), 'running', 'no end recorded')) AS state"
+    """A run is running while it holds a lease and is alive; else its last line says how it ended."""
+    path = f"`{warehouse.project}.{dataset}"
+    now = "CURRENT_TIMESTAMP()"
+    beats = (
+        f"SELECT token FROM {path}.heartbeats` WHERE beat_at > TIMESTAMP_SUB({now}, INTERVAL {LEASE_SECONDS} SECOND)"
     )
+    alive = f"SELECT run_id FROM {path}.leases` WHERE run_id IS NOT NULL AND (until > {now} OR token IN ({beats}))"
+    ended = f"IFNULL(MAX(IF(kind = 'run', state, NULL)), '{NO_END}')"
+    return f"IF(run_id IN ({alive}), '{State.RUNNING.value}', {ended}) AS state"
 
 
 def _doors() -> str:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from connectors.bigquery.ddl import create_schema, create_table
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations, operations_statements
+from connectors.bookkeeping.specs import Retention
 from connectors.files.storage import Storage, join, split_uri
 from connectors.sinks.destination import table_spec
 from contracts.bookkeeping import TABLES
 from contracts.errors import UsageError
 from contracts.table import Table
 
-__all__ = ["setup", "statements"]
+__all__ = ["Tables", "setup", "statements"]
 
 FOLDERS = ("raw", "processed", "dead_letters")
 
 
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What is created in BigQuery."""
+
+    contracts: Mapping[str, Table]
+    datasets: Mapping[str, str]
+    """The dataset of each contract's table."""
+    operations_dataset: str
+    retention: Retention
+
+
 def setup(
-    warehouse: Warehouse,
-    storage: Storage,
-    tables: Mapping[str, Table],
-    datasets: Mapping[str, str],
-    operations_dataset: str,
-    bucket: str,
-    create_bucket: bool,
-    log: Callable[[str], None],
+    warehouse: Warehouse, storage: Storage, tables: Tables, bucket: str, create_bucket: bool, log: Callable[[str], None]
 ) -> None:
     """Create what does not exist, and log each. Raises UsageError if the bucket is missing and may not be created."""
     if not storage.bucket_exists(bucket):
@@ -36,21 +42,21 @@ def setup(
         log(f"bucket {bucket}")
     for folder in FOLDERS:
         storage.write(join(bucket, folder, ""), b"")
-    ensure_operations(warehouse, operations_dataset)
-    log(f"dataset {operations_dataset}: {', '.join(table.name for table in TABLES)}")
-    for name, table in tables.items():
-        warehouse.ensure_dataset(datasets[name])
-        warehouse.ensure_table(table_spec(table, datasets[name]))
-        log(f"table {datasets[name]}.{name}")
+    ensure_operations(warehouse, tables.operations_dataset, tables.retention)
+    log(f"dataset {tables.operations_dataset}: {', '.join(table.name for table in TABLES)}")
+    for name, table in tables.contracts.items():
+        dataset = tables.datasets[name]
+        warehouse.ensure_dataset(dataset)
+        warehouse.ensure_table(table_spec(table, dataset))
+        log(f"table {dataset}.{name}")
 
 
-def statements(
-    project: str, location: str, tables: Mapping[str, Table], datasets: Mapping[str, str], operations_dataset: str
-) -> list[str]:
+def statements(project: str, location: str, tables: Tables) -> list[str]:
     """What `setup` does, as SQL."""
-    schemas = sorted({*datasets.values(), operations_dataset})
+    datasets, operations = tables.datasets, tables.operations_dataset
+    specs = (table_spec(table, datasets[name]) for name, table in tables.contracts.items())
     return [
-        *(create_schema(project, name, location) for name in schemas),
-        *operations_statements(project, operations_dataset),
-        *(create_table(project, table_spec(table, datasets[name])) for name, table in tables.items()),
+        *(create_schema(project, name, location) for name in sorted({*datasets.values(), operations})),
+        *operations_statements(project, operations, tables.retention),
+        *(create_table(project, spec) for spec in specs),
     ]

@@ -25,6 +25,7 @@ COMMANDS = (
     "dead-letters",
     "runs",
     "reconcile",
+    "alarms",
     "report",
     "demo",
     "doctor",

@@ -8,27 +8,27 @@ from connectors.bigquery.ddl import create_table, create_view
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import CURRENT_LETTERS, letters_query
 from connectors.bookkeeping.ledger import CURRENT, view_query
-from connectors.bookkeeping.specs import operations_specs
+from connectors.bookkeeping.specs import FOREVER, Retention, operations_specs
 
 __all__ = ["ensure_operations", "operations_statements"]
 
 
-def ensure_operations(warehouse: Warehouse, dataset: str) -> None:
+def ensure_operations(warehouse: Warehouse, dataset: str, retention: Retention = FOREVER) -> None:
     """Create the dataset, its tables and its views if they do not exist; bring views of a version before up to date.
 
     Raises UsageError if one of them exists in another location or with an incompatible schema.
     """
     warehouse.ensure_dataset(dataset)
-    for spec in operations_specs(dataset):
+    for spec in operations_specs(dataset, retention):
         warehouse.ensure_table(spec)
     for name, query in _views(warehouse.project, dataset).items():
         _ensure_view(warehouse, dataset, name, query)
 
 
-def operations_statements(project: str, dataset: str) -> list[str]:
+def operations_statements(project: str, dataset: str, retention: Retention = FOREVER) -> list[str]:
     """Return the SQL statements that create the tables and views of `ensure_operations` in an existing dataset."""
     views = [create_view(project, dataset, name, query) for name, query in _views(project, dataset).items()]
-    return [*(create_table(project, spec) for spec in operations_specs(dataset)), *views]
+    return [*(create_table(project, spec) for spec in operations_specs(dataset, retention)), *views]
 
 
 def _views(project: str, dataset: str) -> dict[str, str]:

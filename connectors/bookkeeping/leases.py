@@ -26,7 +26,7 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.statements import dead_letters_id, end_numbered, end_statements, fold_id, statement_id
 from connectors.retry import DeadlineExceeded, RetryPolicy
 
-__all__ = ["HEARTBEAT_SECONDS", "LEASE_SECONDS", "Holder", "Leases"]
+__all__ = ["CONCURRENT_UPDATES", "HEARTBEAT_SECONDS", "LEASE_SECONDS", "Holder", "Leases", "is_contention"]
 
 LEASE_SECONDS = 30
 """How long a lease lasts after the last heartbeat of its holder."""
@@ -245,7 +245,7 @@ class Leases:
         return self._retry.call(
             f"BigQuery refuses an update of {self._name.strip('`')}",
             lambda: self._warehouse.update(sql, **parameters),
-            retryable=_is_contention,
+            retryable=is_contention,
         )
 
 
@@ -265,7 +265,7 @@ def _earlier(rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, str, str]]:
     return {(table, *line.rpartition(" ")[::2]) for table, line in lines if not table.startswith("group:")}
 
 
-def _is_contention(error: Exception) -> bool:
+def is_contention(error: Exception) -> bool:
     """Return whether BigQuery refuses a statement only because of others of the same table, see CONTENTION."""
     text = str(error)
     return isinstance(error, (BadRequest, Forbidden)) and any(part in text for part in CONTENTION)

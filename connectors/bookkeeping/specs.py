@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from google.cloud.bigquery import SchemaField
 
 from connectors.bigquery.table_spec import TableSpec
-from contracts.bookkeeping import TABLES, BookkeepingTable
+from contracts.bookkeeping import DEAD_LETTERS, LEDGER, REPLAYED, TABLES, BookkeepingTable
 
-__all__ = ["operations_specs", "spec_of"]
+__all__ = ["FOREVER", "SHORTEST_DAYS", "Retention", "operations_specs", "spec_of"]
+
+SHORTEST_DAYS = 35
+"""What reads the tables again reads 30 days of them as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """After how many days BigQuery drops what the tables hold. None: as it is, in a new table never."""
+
+    dead_letter_days: int | None = None
+    ledger_days: int | None = None
+
+
+FOREVER = Retention()
 
 
 def spec_of(table: BookkeepingTable, dataset: str) -> TableSpec:
@@ -26,6 +42,12 @@ def spec_of(table: BookkeepingTable, dataset: str) -> TableSpec:
     )
 
 
-def operations_specs(dataset: str) -> list[TableSpec]:
+def operations_specs(dataset: str, retention: Retention = FOREVER) -> list[TableSpec]:
     """Return every table of an operations dataset."""
-    return [spec_of(table, dataset) for table in TABLES]
+    days = {
+        LEDGER.name: retention.ledger_days,
+        DEAD_LETTERS.name: retention.dead_letter_days,
+        REPLAYED.name: retention.dead_letter_days,
+    }
+    specs = (spec_of(table, dataset) for table in TABLES)
+    return [replace(spec, days=days.get(spec.name) or spec.days) for spec in specs]

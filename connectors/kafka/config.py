@@ -1,13 +1,11 @@
 """`--kafka_config FILE`: Kafka's Java property names, translated for the Python client, secrets as references.
 
-The file never holds a secret, only a reference to it: `env:NAME`, `file:PATH` or
-`secret:projects/P/secrets/S/versions/V` (Secret Manager). The secret is read when a client is created. Its repr hides
-it, so that no log of a client's settings contains it.
+The file never holds a secret, only a reference to it (connectors/secrets.py). The secret is read when a client is
+created.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,28 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connectors.files.storage import FileChanged
+from connectors.secrets import REFERENCES, check_reference, read_secret, read_unchanged
 from contracts.errors import UsageError
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
-__all__ = ["KafkaConfig", "Secret", "java_consumer", "parse_properties"]
+__all__ = ["KafkaConfig", "java_consumer", "parse_properties"]
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-REFERENCES = ("env:", "file:", "secret:")
+OPTION = "--kafka_config"
 SERVER = re.compile(r"([^\s:/]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 JAAS = re.compile(r"\s*[\w.]+\s+required\b(?P<options>.*);\s*", re.DOTALL)
 JAAS_OPTION = re.compile(r"""(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s;]+))""")
-
-
-class Secret(str):
-    """A string whose repr hides it: kafka-python logs its settings."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'[secret]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +54,12 @@ class KafkaConfig:
             if not SERVER.fullmatch(server):
                 raise UsageError(f"--bootstrap_servers: {server!r} is not HOST:PORT")
         config = cls(servers, {name: value for name, value in properties.items() if name != "bootstrap.servers"})
-        config._translated(lambda name, value: _checked_reference(name, value))
+        config._translated(lambda name, value: check_reference(f"{OPTION}: {name}", value))
         return config
 
     def settings(self, secrets: SecretManagerServiceClient | None = None) -> dict[str, object]:
         """Return the settings for kafka-python, with secrets. Raises UsageError if a secret or a file is missing."""
-        settings = self._translated(lambda name, value: _looked_up(name, value, secrets))
+        settings = self._translated(lambda name, value: read_secret(f"{OPTION}: {name}", value, secrets))
         for file in (settings.get("ssl_cafile"), settings.get("ssl_certfile")):
             if file is not None and not Path(str(file)).is_file():
                 raise UsageError(f"--kafka_config: there is no file {file}")
@@ -121,10 +111,10 @@ UNQUOTABLE = re.compile(r"[\"'\\\x00-\x1f]")
 
 
 def _check_for_java(name: str, reference: str) -> str:
-    """Return the reference. Raises UsageError if Java would not read the same secret as `_looked_up`."""
+    """Return the reference. Raises UsageError if Java would not read the same secret as Python."""
     if reference.startswith("secret:"):  # docs/explanation/stream.md has the reason
         raise UsageError(f"--kafka_config: {name}: the Java part of a stream reads env: and file:, not {reference}")
-    secret = _read_secret(name, reference)
+    secret = read_unchanged(f"{OPTION}: {name}", reference)
     if reference.startswith("file:") and secret.endswith("\n"):
         raise UsageError(
             f"--kafka_config: {name}: {reference} ends with a line break, which Java reads as a part of it"
@@ -182,40 +172,6 @@ def _logical_lines(text: str) -> Iterator[str]:
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\(.)", lambda match: {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1]), text)
-
-
-def _checked_reference(name: str, value: str) -> str:
-    """Return the value if it is a reference to a secret. The error does not show it: it may be the secret itself."""
-    if not value.startswith(REFERENCES):
-        raise UsageError(f"--kafka_config: {name} must be a reference: env:NAME, file:PATH or secret:projects/…")
-    return value
-
-
-def _looked_up(name: str, reference: str, secrets: SecretManagerServiceClient | None) -> str:
-    """Return the secret that the reference names. Raises UsageError if it is missing."""
-    if reference.startswith("secret:"):
-        return _from_secret_manager(reference.removeprefix("secret:"), secrets)
-    text = _read_secret(name, reference)
-    return Secret(text.rstrip("\n") if reference.startswith("file:") else text)
-
-
-def _read_secret(name: str, reference: str) -> str:
-    """Return the unchanged content of an environment variable or a file. Raises UsageError if it is missing."""
-    kind, _, where = reference.partition(":")
-    try:
-        return os.environ[where] if kind == "env" else Path(where).read_text()
-    except KeyError:
-        raise UsageError(f"--kafka_config: {name}: the environment variable {where} is not set") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--kafka_config: {name}: {where} cannot be read: {error}") from None
-
-
-def _from_secret_manager(name: str, client: SecretManagerServiceClient | None) -> str:
-    from google.cloud.secretmanager import SecretManagerServiceClient
-
-    version = name if "/versions/" in name else f"{name}/versions/latest"
-    answer = (client or SecretManagerServiceClient()).access_secret_version(name=version, timeout=20)
-    return Secret(answer.payload.data.decode())
 
 
 Find = Callable[[str, str], str]

@@ -79,6 +79,7 @@ class OperationsOptions(PipelineOptions):
             help="stop reading a compressed file that expands to more than this many times its size (default 1000)",
         )
         add("--summary", help="write the summary as JSON to this file, local or gs://")
+        add("--notify", help="send notices of alarms to the Apprise URL in env:NAME, file:PATH or secret:projects/…")
         add("--metrics_port", type=int, help="serve Prometheus metrics at http://127.0.0.1:PORT/metrics during the run")
         add("--local", **FLAG, help="use the local cloud on this machine instead of Google's services")
         add("--local_dir", type=named_folder, default=default_local_dir(), help=LOCAL_DIR_HELP)

@@ -13,6 +13,7 @@ from local import services
 from tests import launching
 from tests.airflow.airflows import Airflow, airflow_in
 from tests.e2e.clouds import Cloud, cloud_in
+from tests.e2e.inbox import Inbox, inbox
 from tests.e2e.proxies import FailingProxy
 from tools.airflow import ROOT, VENV
 
@@ -52,8 +53,20 @@ def bigquery(cloud: Cloud) -> Iterator[FailingProxy]:
 
 
 @pytest.fixture(scope="package")
+def box() -> Iterator[Inbox]:
+    """Where the launchers' notices go."""
+    with inbox() as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
 def airflow(
-    airflow_venv: Path, cloud: Cloud, raw: Path, bigquery: FailingProxy, tmp_path_factory: pytest.TempPathFactory
+    airflow_venv: Path,
+    cloud: Cloud,
+    raw: Path,
+    bigquery: FailingProxy,
+    box: Inbox,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
     """One Airflow for all tests of this folder. Its runs may name datasets and folders of the tests."""
     variables = {
@@ -61,6 +74,8 @@ def airflow(
         "SHOP_INPUT_ROOTS": f"gs://ecommerce-data-lake/raw {tmp_path_factory.getbasetemp()}",
         "SHOP_RUN_OPTIONS": "bootstrap_servers contracts dataset group_id operations_dataset topic",
         "SHOP_RETRY_SECONDS": "1",
+        "SHOP_NOTIFY": "env:ALARMS_URL",
+        "ALARMS_URL": box.url,
         "BIGQUERY_EMULATOR_HOST": bigquery.address,
         # The DAGs do not change: Airflow imports them once, and not every half minute.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",

@@ -17,6 +17,7 @@ from local import services
 from tests import oracle
 from tests.airflow.airflows import Airflow
 from tests.e2e.clouds import Cloud
+from tests.e2e.inbox import Inbox
 from tests.e2e.proxies import FailingProxy
 from tools.airflow import ROOT, environment
 
@@ -182,8 +183,9 @@ def test_a_second_run_changes_no_row_although_bigquery_fails_at_its_first_try(
 
 
 def test_too_many_dead_letters_fail_the_run_with_the_launchers_code_and_message(
-    airflow: Airflow, cloud: Cloud, first: str, tmp_path: Path
+    airflow: Airflow, cloud: Cloud, box: Inbox, first: str, tmp_path: Path
 ) -> None:
+    box.take()
     cloud.launch(
         "generate",
         f"--output={tmp_path}",
@@ -205,6 +207,8 @@ def test_too_many_dead_letters_fail_the_run_with_the_launchers_code_and_message(
     log = airflow.log(DAG, run, "batch")
     assert "return code 4" in log
     assert "too many dead letters" in log
+    assert ["too_many_dead_letters: run " in text for text in box.take()] == [True], "the launcher has sent it"
+    assert "notices sent: 0 new, 0 over" in log, "and the callback has looked"
     assert airflow.xcom(DAG, run, "summary")["why"] in " ".join(log.split()), "the log may wrap the message"
     assert "more dead letters than 10.00%" in airflow.log(DAG, run, "dead_letters")
     assert "orders was never loaded" in airflow.log(DAG, run, "freshness")

@@ -15,7 +15,8 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.config import TRANSLATIONS, KafkaConfig, Secret, java_consumer, parse_properties
+from connectors.kafka.config import TRANSLATIONS, KafkaConfig, java_consumer, parse_properties
+from connectors.secrets import Secret
 from contracts.errors import UsageError
 
 SERVERS = "broker:9092"

@@ -27,6 +27,7 @@ IN_EXISTING_DATASETS = {
         " contract_version STRING, pipeline_version STRING, run_id STRING!, retry_count INTEGER!,"
         " first_failed_at TIMESTAMP!, failed_at TIMESTAMP!; failed_at; table, error_code"
     ),
+    "notices": "alarm STRING!, about STRING!, state STRING!, token STRING!, changed_at TIMESTAMP!; None; ",
     "leases": "table STRING!, run_id STRING, token STRING, until TIMESTAMP, earlier STRING; None; ",
     "heartbeats": "token STRING!, beat_at TIMESTAMP!; beat_at; ",
     "write_streams": (

@@ -26,6 +26,7 @@ OPERATIONS = [
     "leases",
     "ledger",
     "ledger_current",
+    "notices",
     "replayed_dead_letters",
     "write_streams",
 ]
@@ -138,3 +139,22 @@ def test_an_upgrade_adds_columns_and_replaces_views_and_keeps_rows(cloud: Cloud,
         (line,) = warehouse.client.query_and_wait(f"SELECT run_id, shared FROM {dataset}.ledger_current")
         assert line.run_id == "r"  # and the column `shared` is only in the view of today
         assert [(row.run_id, row.first_recorded_at) for row in warehouse.client.list_rows(upgraded)] == [("r", None)]
+
+
+def kept(warehouse: Warehouse, name: str) -> float:
+    """After how many days BigQuery drops a partition."""
+    return float(warehouse.existing("kept", name).time_partitioning.expiration_ms) / 86_400_000
+
+
+def test_how_long_the_books_are_kept(cloud: Cloud, warehouse: Warehouse) -> None:
+    place = ("setup", "--bucket=gs://kept", "--create_bucket", "--operations_dataset=kept", *PLACE)
+    cloud.launch(*place, "--dead_letter_days=90", "--ledger_days=400")
+    wanted = {"dead_letters": 90, "replayed_dead_letters": 90, "ledger": 400, "heartbeats": 3}
+    for arguments in ((), ("--ledger_days=500",)):
+        assert {name: kept(warehouse, name) for name in wanted} == wanted
+        cloud.launch(*place, *arguments)  # what is not named stays
+    assert kept(warehouse, "ledger") == 500
+    said = cloud.launch(*place, "--ledger_days=34", code=2).stderr
+    assert "--ledger_days: 34: at least 35: reconcile and replay read 30 days of it" in said
+    done = cloud.launch(*place, "--dry_run", "--dead_letter_days=90")
+    assert done.stdout.count("partition_expiration_days = 90") == 2

@@ -17,6 +17,7 @@ class Context(TypedDict):
     dag_run: DagRun
     params: dict[str, Any]
     run_id: str
+    task: Any
 
 def get_current_context() -> Context: ...
 

@@ -1,7 +1,7 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, RetryPolicy, XComArg
+from airflow.sdk import BaseOperator, Context, RetryPolicy, XComArg
 
 class BeamRunPythonPipelineOperator(BaseOperator):
     def __init__(
@@ -16,4 +16,5 @@ class BeamRunPythonPipelineOperator(BaseOperator):
         gcp_conn_id: str = ...,
         dataflow_config: Mapping[str, Any] | None = ...,
         retry_policy: RetryPolicy | None = ...,
+        on_failure_callback: Callable[[Context], None] | None = ...,
     ) -> None: ...
