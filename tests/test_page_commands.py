@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent not in (DEPLOY, ROOT / "docs/tutorial")]
 """Those whose commands are not run as a whole: tests/test_deploy_docs.py has the others."""
 RUN_BY = {
+    "python3 launcher.py stream status --local": "tests/e2e/test_flink_cluster.py",
     "python3 launcher.py dead-letters show ID --local": "tests/e2e/test_letters_command.py",
     "python3 launcher.py contracts infer --topic bike-events --local": "tests/e2e/test_contract_topics.py",
     "python3 launcher.py stream --runner PrismRunner --local --contracts MY_CONTRACTS --topic stock=stock": (
