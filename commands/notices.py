@@ -29,8 +29,8 @@ __all__ = ["DAYS", "noticed"]
 logger = logging.getLogger(__name__)
 DAYS = 30
 """Runs that began earlier are not looked at."""
-EVERY_SECONDS = 300.0
-"""How often a stream looks: each time costs a BigQuery statement for the runs, the lines and each service level."""
+EVERY_SECONDS = 900.0
+"""How often a stream looks: docs/explanation/costs.md has what that costs."""
 FAILURES = (ReportedError, JobFailed, GoogleAPIError, RequestException, OSError, DeadlineExceeded)
 """What a look may raise. The run goes on, and the next look sends what this one did not."""
 
