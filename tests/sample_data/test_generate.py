@@ -110,7 +110,7 @@ def test_the_manifest_is_what_the_files_hold(
     assert_agree(manifest, files)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @example(seed=2_751_946_666_788_236, dirty=0.328125, records=99)  # a stock of 0, written as a number with an exponent
 @given(seed=st.integers(0, 2**64), dirty=st.floats(0.0001, 0.5), records=st.integers(1, 120))
 def test_the_manifest_holds_for_any_seed(seed: int, dirty: float, records: int) -> None:
