@@ -21,6 +21,7 @@ LEFT_OUT = {
     "local_dir": "belongs to local",
     "metrics_port": "serves the metrics of a local run; Dataflow shows Beam's metrics itself",
     "summary": "a template's launcher has exited before the run ends; the ledger holds the counts",
+    "notify": "a template's launcher has exited before the run ends; a scheduler runs launcher.py alarms",
     "java_workers": "an option of Flink",
     "workers": "an option of DirectRunner",
     "ensure_running": "a template starts a job each time; gcloud's --update replaces one",
