@@ -14,6 +14,7 @@ from commands.local_settings import LOCAL_FOLDERS
 from commands.process_state import interruptible, quiet
 from commands.session import cloud
 from connectors.bigquery.warehouse import Warehouse
+from connectors.bookkeeping.dataset import kept_since
 from connectors.bookkeeping.ledger import OFFSETS
 from connectors.bookkeeping.line_sums import DOORS
 from connectors.files.storage import Storage
@@ -45,7 +46,7 @@ def run(argv: list[str], terminal: Terminal) -> int:
     project, location = place(arguments, "reconcile")
     folders = _folders(arguments)
     with cloud(arguments.local_dir, terminal=terminal, local=arguments.local):
-        scope = _scope(arguments, Storage(project), Warehouse(project, location))
+        scope = _scope(arguments, Storage(project), Warehouse(project, location), terminal)
         topics = _topics(arguments, terminal, scope.storage)
         answer = compare(scope, topics, terminal.log)
         if folders and _repaired(planned(scope, answer, folders), terminal, ask=not arguments.yes):
@@ -101,7 +102,7 @@ def _sample(text: str) -> int:
     return ALL if text == "all" else at_least_one(text)
 
 
-def _scope(arguments: argparse.Namespace, storage: Storage, warehouse: Warehouse) -> Scope:
+def _scope(arguments: argparse.Namespace, storage: Storage, warehouse: Warehouse, terminal: Terminal) -> Scope:
     tables = load_contracts(storage, arguments.contracts)
     if arguments.table:
         check_table("--table", arguments.table, tables)
@@ -112,12 +113,22 @@ def _scope(arguments: argparse.Namespace, storage: Storage, warehouse: Warehouse
         operations_dataset=arguments.operations_dataset,
         tables=tables,
         datasets={name: arguments.dataset or table.dataset for name, table in tables.items()},
-        since=datetime.now(UTC) - timedelta(days=arguments.days),
+        since=_since(arguments, warehouse, terminal),
         run=arguments.run,
         files=not arguments.no_files,
         values=arguments.deep is not None,
         sample=arguments.deep or None,
     )
+
+
+def _since(arguments: argparse.Namespace, warehouse: Warehouse, terminal: Terminal) -> datetime:
+    """Return the first moment that is compared: before it, the ledger or the dead letters may have expired."""
+    now = datetime.now(UTC)
+    asked, kept = now - timedelta(days=arguments.days), kept_since(warehouse, arguments.operations_dataset, now)
+    if kept is None or kept <= asked:
+        return asked
+    terminal.log(f"{arguments.operations_dataset} is kept for a limited time: comparing what is since {kept:%Y-%m-%d}")
+    return kept
 
 
 def _folders(arguments: argparse.Namespace) -> Folders | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from google.cloud.bigquery import Table
 
 from connectors.bigquery.ddl import create_table, create_view
@@ -9,8 +11,9 @@ from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_letters import CURRENT_LETTERS, letters_query
 from connectors.bookkeeping.ledger import CURRENT, view_query
 from connectors.bookkeeping.specs import FOREVER, Retention, operations_specs
+from contracts.bookkeeping import DEAD_LETTERS, LEDGER
 
-__all__ = ["ensure_operations", "operations_statements"]
+__all__ = ["ensure_operations", "kept_since", "operations_statements"]
 
 
 def ensure_operations(warehouse: Warehouse, dataset: str, retention: Retention = FOREVER) -> None:
@@ -29,6 +32,17 @@ def operations_statements(project: str, dataset: str, retention: Retention = FOR
     """Return the SQL statements that create the tables and views of `ensure_operations` in an existing dataset."""
     views = [create_view(project, dataset, name, query) for name, query in _views(project, dataset).items()]
     return [*(create_table(project, spec) for spec in operations_specs(dataset, retention)), *views]
+
+
+def kept_since(warehouse: Warehouse, dataset: str, now: datetime) -> datetime | None:
+    """Return since when the ledger and the dead letters are whole; None if their partitions do not expire.
+
+    A partition expires by the beginning of its day.
+    """
+    layouts = (warehouse.existing(dataset, name) for name in (LEDGER.name, DEAD_LETTERS.name))
+    partitions = (layout.time_partitioning for layout in layouts if layout and layout.time_partitioning)
+    kept = [int(each.expiration_ms) for each in partitions if each.expiration_ms]
+    return now - timedelta(milliseconds=min(kept)) + timedelta(days=1) if kept else None
 
 
 def _views(project: str, dataset: str) -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.cloud import bigquery
 
 from connectors.bigquery.warehouse import Warehouse
-from connectors.bookkeeping.dataset import ensure_operations
+from connectors.bookkeeping.dataset import ensure_operations, kept_since
 from connectors.bookkeeping.specs import operations_specs
 from connectors.files.storage import Storage
 from connectors.sinks.destination import table_spec
@@ -154,6 +155,11 @@ def test_how_long_the_books_are_kept(cloud: Cloud, warehouse: Warehouse) -> None
         assert {name: kept(warehouse, name) for name in wanted} == wanted
         cloud.launch(*place, *arguments)  # what is not named stays
     assert kept(warehouse, "ledger") == 500
+    now = datetime.now(UTC)
+    assert kept_since(warehouse, "kept", now) == now - timedelta(days=89)
+    assert kept_since(warehouse, "dry_operations", now) is None
+    said = cloud.launch("reconcile", "--days=100", "--operations_dataset=kept", *PLACE, code=2).stderr
+    assert f"kept is kept for a limited time: comparing what is since {now - timedelta(days=89):%Y-%m-%d}" in said
     said = cloud.launch(*place, "--ledger_days=34", code=2).stderr
     assert "--ledger_days: 34: at least 35: reconcile and replay read 30 days of it" in said
     done = cloud.launch(*place, "--dry_run", "--dead_letter_days=90")
