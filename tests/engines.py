@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import apache_beam as beam
+import grpc
 import psutil
 from apache_beam.io.kafka import ReadFromKafka
 from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineOptions
@@ -43,7 +44,7 @@ class _Shared:
         pool = ThreadPoolExecutor(1)
         try:
             return pool.submit(self._expand).result(ANSWER_SECONDS)
-        except NotInTime:
+        except (NotInTime, grpc.RpcError):
             return False
         finally:
             pool.shutdown(wait=False)
@@ -74,8 +75,8 @@ _shared: list[_Shared] = []
 def expansion_options() -> tuple[str, ...]:
     """Return the Beam options with which a launcher uses the service; the first call starts it.
 
-    The service runs the workers of jobs whose launchers tests have killed. Now and then it answers nobody after that.
-    Then it is replaced, and a warning has the dump of its threads.
+    The service runs the workers of jobs whose launchers tests have killed. Now and then it has ended after that, or
+    answers nobody. Then it is replaced, and a warning has its log, with a dump of its threads if it still runs.
     """
     if _shared and not _shared[0].answers():
         logger.warning("the expansion service does not answer and is replaced: %s", _shared[0].threads())
