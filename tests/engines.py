@@ -18,12 +18,15 @@ from apache_beam.io.kafka import ReadFromKafka
 from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineOptions
 
 from local.engines import EXPANSION_SERVICE, shared_expansion_service
+from tests.launching import last_kill
 
 __all__ = ["expansion_options", "stop_expansion_service"]
 
 logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 30.0
 DUMP_SECONDS = 2.0
+SETTLE_SECONDS = 2.0
+"""How long after the kill of a launcher the service may still end."""
 
 
 class _Shared:
@@ -75,9 +78,11 @@ _shared: list[_Shared] = []
 def expansion_options() -> tuple[str, ...]:
     """Return the Beam options with which a launcher uses the service; the first call starts it.
 
-    The service runs the workers of jobs whose launchers tests have killed. Now and then it has ended after that, or
-    answers nobody. Then it is replaced, and a warning has its log, with a dump of its threads if it still runs.
+    A job whose launcher is killed may end the service: a worker of Beam ends its process when its logging stream breaks
+    (apache/beam#25186), and here that process is the service. Then it is replaced, and a warning has its log, with a
+    dump of its threads if it runs and answers nobody.
     """
+    time.sleep(max(0.0, last_kill() + SETTLE_SECONDS - time.monotonic()))
     if _shared and not _shared[0].answers():
         logger.warning("the expansion service does not answer and is replaced: %s", _shared[0].threads())
         stop_expansion_service()

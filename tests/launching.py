@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypedDict
 
-__all__ = ["ROOT", "Launched", "run", "start", "stop_server"]
+__all__ = ["ROOT", "Launched", "last_kill", "run", "start", "stop_server"]
 
 ROOT = Path(__file__).parents[1]
 POLL_SECONDS = 0.02
@@ -90,6 +90,7 @@ class Launched:
     def send_signal(self, number: int) -> None:
         """Send a signal to the process, if it still runs."""
         if self.poll() is None:
+            _note_kill(number)
             with suppress(ProcessLookupError):  # it has ended meanwhile: the server reaps it at once
                 os.kill(self.pid, number)
 
@@ -104,6 +105,7 @@ class Launched:
     def kill_group(self) -> None:
         """Send SIGKILL to the process group, if the process still runs, and wait for its end."""
         if self.poll() is None:
+            _note_kill(signal.SIGKILL)
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         with self:
@@ -118,6 +120,19 @@ class Launched:
         for stream in (self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
+
+
+_kills = [float("-inf")]
+
+
+def last_kill() -> float:
+    """Return when a launcher was sent SIGKILL for the last time, by a monotonic clock."""
+    return _kills[-1]
+
+
+def _note_kill(number: int) -> None:
+    if number == signal.SIGKILL:
+        _kills.append(time.monotonic())
 
 
 class _Server:

@@ -15,6 +15,8 @@ from contracts.table import Table
 __all__ = ["orc_batches"]
 
 BATCH_ROWS = 1_024
+SCANS = 16
+"""How often a damaged file is read: the error overtakes some of the batches before it, other ones each time."""
 
 
 def orc_batches(source: Any, table: Table | None) -> Iterator[Batch]:
@@ -28,16 +30,36 @@ def orc_batches(source: Any, table: Table | None) -> Iterator[Batch]:
     fields = {field.name: fields_of(field.type) for field in file.schema}
     for number in names:
         _refuse_unions(file.schema.field(number).type, file.schema.names[number])
-    rows = 0
-    # A stripe is not limited: a few kB of it may become billions of rows. Only datasets read it in parts.
-    fragment = ds.OrcFileFormat().make_fragment(pa.PythonFile(source, mode="r"))  # type: ignore[arg-type]
     columns: Any = {name: ds.field((file.schema.names[number],)) for number, name in names.items()}
-    scanner = fragment.scanner(columns=columns, batch_size=BATCH_ROWS, batch_readahead=0, use_threads=False)
-    for batch in scanner.to_batches():
-        yield batch, fields
-        rows += batch.num_rows
+    rows, problem = 0, None
+    for _ in range(SCANS):
+        try:
+            for batch, end in _scanned(source, columns):
+                if end > rows:
+                    yield batch.slice(max(0, rows - (end - batch.num_rows))), fields
+                    rows = end
+        except Exception as error:
+            if not (isinstance(error, pa.ArrowException) or type(error) is OSError):
+                raise  # of the storage
+            problem = error
+        else:
+            problem = None
+            break
+    if problem:
+        raise problem
     if rows != file.nrows:
         raise ValueError(f"it has {rows} rows, its footer says {file.nrows}")
+
+
+def _scanned(source: Any, columns: Any) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield batches with the number of rows up to the end of each."""
+    # A stripe is not limited: a few kB of it may become billions of rows. Only datasets read it in parts.
+    fragment = ds.OrcFileFormat().make_fragment(pa.PythonFile(source, mode="r"))  # type: ignore[arg-type]
+    scanner = fragment.scanner(columns=columns, batch_size=BATCH_ROWS, batch_readahead=0, use_threads=False)
+    rows = 0
+    for batch in scanner.to_batches():
+        rows += batch.num_rows
+        yield batch, rows
 
 
 def _refuse_unions(kind: Any, path: str) -> None:
