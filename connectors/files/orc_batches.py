@@ -15,8 +15,9 @@ from contracts.table import Table
 __all__ = ["orc_batches"]
 
 BATCH_ROWS = 1_024
-SCANS = 16
-"""How often a damaged file is read: the error overtakes some of the batches before it, other ones each time."""
+SCANS = 8
+"""How often a damaged file is read. The error of a dataset overtakes some of the batches before it, other ones each
+time: what one scan loses, another has. The last batches may be missing all the same."""
 
 
 def orc_batches(source: Any, table: Table | None) -> Iterator[Batch]:
