@@ -27,9 +27,10 @@ from local.processes import free_port
 from local.programs.java import java
 from tests.e2e.clouds import ROOT
 
-__all__ = ["Graph", "Prism", "image_of", "prism"]
+__all__ = ["Graph", "Prism", "PrismEnded", "image_of", "prism"]
 
 ANSWER_SECONDS = 30
+LOG_CHARACTERS = 5_000
 ENDED = ("DONE", "FAILED", "CANCELLED", "STOPPED")
 
 
@@ -63,13 +64,18 @@ def image_of(pipeline: beam_runner_api_pb2.Pipeline, name: str) -> str:
     return str(beam_runner_api_pb2.DockerPayload.FromString(payload).container_image)
 
 
+class PrismEnded(Exception):
+    """Prism has ended, with what its log says last."""
+
+
 @dataclass(frozen=True)
 class Prism:
-    """A Prism, and pools of Python's and Java's workers."""
+    """A Prism, and pools of Python's and Java's workers. `log` is Prism's."""
 
     service: beam_job_api_pb2_grpc.JobServiceStub
     python: str
     java: str
+    log: Path
 
     def submit(self, graph: Graph) -> str:
         """Start the graph as it is, but for where its workers are; the job's id."""
@@ -95,11 +101,14 @@ class Prism:
         return str(beam_job_api_pb2.JobState.Enum.Name(answer.state))
 
     def wait(self, job_id: str, seconds: float = 120) -> str:
-        """Wait until it has ended; its state then."""
+        """Wait until it has ended; its state then. Raises PrismEnded."""
         deadline = time.monotonic() + seconds
-        while (state := self.state(job_id)) not in ENDED:
-            assert time.monotonic() < deadline, state
-            time.sleep(0.2)
+        try:
+            while (state := self.state(job_id)) not in ENDED:
+                assert time.monotonic() < deadline, state
+                time.sleep(0.2)
+        except grpc.RpcError as error:
+            raise PrismEnded(f"{error}\n{self.log.read_text()[-LOG_CHARACTERS:]}") from None
         return state
 
     def cancel(self, job_id: str) -> None:
@@ -137,7 +146,7 @@ def prism(folder: Path, environment: Mapping[str, str]) -> Iterator[Prism]:
                 grpc.channel_ready_future(channel).result(timeout=60)
         with grpc.insecure_channel(f"localhost:{job}") as channel:
             service = beam_job_api_pb2_grpc.JobServiceStub(channel)
-            yield Prism(service, f"localhost:{python}", f"localhost:{java_pool}")
+            yield Prism(service, f"localhost:{python}", f"localhost:{java_pool}", folder / "prism.log")
     finally:
         for process in running:
             os.killpg(process.pid, signal.SIGKILL)  # the pool's workers too
