@@ -18,15 +18,13 @@ from console.report import print_lines
 from console.terminal import Terminal
 from contracts.errors import UsageError
 from operations.alarms.alarm import Alarm
-from operations.alarms.examine import Examination
+from operations.alarms.examine import MAX_DEAD_LETTER_RATIO, Examination
 from operations.alarms.notify import Sent, notify
 from pipelines.runs.contracts import load_contracts
 from pipelines.runs.exit_codes import EXIT_CODES
 from transforms.ledger import State
 
 __all__ = ["run"]
-
-MAX_DEAD_LETTER_RATIO = 0.1
 
 
 def run(argv: list[str], terminal: Terminal) -> int:
@@ -62,11 +60,13 @@ def run(argv: list[str], terminal: Terminal) -> int:
         tables = load_contracts(Storage(project), arguments.contracts)
         datasets = {name: arguments.dataset or table.dataset for name, table in tables.items()}
         since = datetime.now(UTC) - timedelta(days=arguments.days)
-        alarms = Examination(warehouse, operations, tables, datasets, since, ratio).alarms()
+        examination = Examination(warehouse, operations, tables, datasets, since, ratio)
+        alarms = examination.alarms()
         sent = None
         if notifier:
             ensure_operations(warehouse, operations)
-            sent = notify(alarms, Notices(warehouse, operations, uuid.uuid4().hex), notifier, f"{project}.{operations}")
+            notices = Notices(warehouse, operations, uuid.uuid4().hex)
+            sent = notify(alarms, examination.sees, notices, notifier, f"{project}.{operations}")
     if arguments.format == "json":
         print(printable_json([alarm.row() for alarm in alarms]))
     else:

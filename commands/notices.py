@@ -19,7 +19,7 @@ from connectors.files.storage import Storage
 from connectors.notifier import Notifier
 from connectors.retry import DeadlineExceeded
 from contracts.errors import ReportedError
-from operations.alarms.examine import Examination
+from operations.alarms.examine import MAX_DEAD_LETTER_RATIO, Examination
 from operations.alarms.notify import notify
 from pipelines.runs.contracts import load_contracts
 from pipelines.runs.settings import RunSettings
@@ -83,12 +83,12 @@ class _Looking:
         try:
             tables = load_contracts(Storage(settings.project), settings.contracts)
             since = datetime.now(UTC) - timedelta(days=DAYS)
-            ratio = settings.max_dead_letter_ratio
+            datasets = settings.datasets(tables)
             examination = Examination(
-                warehouse, settings.operations_dataset, tables, settings.datasets(tables), since, ratio
+                warehouse, settings.operations_dataset, tables, datasets, since, MAX_DEAD_LETTER_RATIO
             )
             notices = Notices(warehouse, settings.operations_dataset, uuid.uuid4().hex)
-            sent = notify(examination.alarms(), notices, self.notifier, self.place)
+            sent = notify(examination.alarms(), examination.sees, notices, self.notifier, self.place)
         except FAILURES as error:
             logger.debug("a look for alarms failed", exc_info=True)
             self.log(f"no notice was sent: {error}; the next look sends it")

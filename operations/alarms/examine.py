@@ -15,6 +15,7 @@ from google.api_core.exceptions import NotFound
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.current_lines import SINCE, current_query
 from connectors.bookkeeping.ledger import LOADED, OFFSETS
+from connectors.bookkeeping.notices import About
 from contracts.service_levels import Measured, Outcome, shown_seconds
 from contracts.table import Table
 from operations.alarms.alarm import Alarm, Kind
@@ -22,10 +23,12 @@ from operations.runs import NO_END, runs_query
 from operations.service_levels import measured_levels
 from transforms.ledger import RATIO_FROM, State
 
-__all__ = ["DAY", "Examination", "alarms_of_levels", "alarms_of_runs"]
+__all__ = ["DAY", "MAX_DEAD_LETTER_RATIO", "Examination", "alarms_of_levels", "alarms_of_runs"]
 
 DAY = timedelta(days=1)
 """The time whose records count for the share of dead letters."""
+MAX_DEAD_LETTER_RATIO = 0.1
+"""Of all who look, unless one is told otherwise: two limits would open an alarm and close it in turn."""
 KINDS = {
     State.FAILED.value: Kind.RUN_FAILED,
     State.REFUSED.value: Kind.RUN_FAILED,
@@ -60,6 +63,11 @@ class Examination:
             found = []
         found += alarms_of_levels(measured_levels(self.warehouse, self.tables.values(), self.datasets))
         return list({alarm.identity: alarm for alarm in found}.values())
+
+    def sees(self, alarm: About) -> bool:
+        """Whether the alarm would be found if it were open: of a service level only with the contract of its table."""
+        kind, about = alarm
+        return kind != Kind.SERVICE_LEVEL_BROKEN.value or about.partition(": ")[0] in self.tables
 
     def _query(self, sql: str, **parameters: datetime | float) -> list[dict[str, Any]]:
         return self.warehouse.query(sql, since=self.since, **parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from connectors.bookkeeping.notices import About, Notices, NoticeState
@@ -20,15 +20,17 @@ class Sent:
     over: Sequence[About]
 
 
-def notify(alarms: Sequence[Alarm], notices: Notices, notifier: Notifier, place: str) -> Sent:
+def notify(
+    alarms: Sequence[Alarm], sees: Callable[[About], bool], notices: Notices, notifier: Notifier, place: str
+) -> Sent:
     """Send the alarms that are new, and those that are over, in one notice; nothing if there is neither.
 
-    `place` says where, in the title. Raises Unavailable if the notice is not taken: then the next check sends it.
+    An alarm is over if it is not among them and `sees` says that it would be. `place` says where, in the title. Raises Unavailable if the notice is not taken: then the next check sends it.
     """
     known = notices.open()
     identities = {alarm.identity for alarm in alarms}
     new = [alarm for alarm in alarms if alarm.identity not in known and notices.claim(alarm.identity, NoticeState.OPEN)]
-    over = [alarm for alarm in sorted(known - identities) if notices.claim(alarm, NoticeState.OVER)]
+    over = [alarm for alarm in sorted(filter(sees, known - identities)) if notices.claim(alarm, NoticeState.OVER)]
     if new or over:
         try:
             notifier.send(_title(place, len(new), len(over)), _text(new, over))

@@ -87,8 +87,16 @@ def test_alarms_are_sent_once_and_again_when_they_are_over(
     # Before the first run a table is missing, whose freshness cannot be measured.
     code, (missing,) = site.alarms()
     assert (code, missing["alarm"], missing["about"]) == (6, "service_level_broken", "trips: freshness of at")
+    site.alarms(REFERENCE)
+    assert ["service_level_broken: trips" in text for text in box.take()] == [True]
+    # Who looks with other contracts does not see it, and does not call it over.
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "trips.odcs.yaml").write_text(CONTRACT.replace("trips", "bikes").split("slaProperties")[0])
+    assert site.alarms(REFERENCE, f"--contracts={tmp_path / 'others'}") == (0, [])
+    assert box.take() == []
 
     assert site.batch("first", *GOOD) == 0
+    assert ["over: service_level_broken" in text for text in box.take()] == [True]
     assert site.alarms(REFERENCE) == (0, [])
     assert site.said() == (0, "no alarm\n")
     assert box.take() == []
