@@ -28,7 +28,7 @@ __all__ = ["DAY", "MAX_DEAD_LETTER_RATIO", "Examination", "alarms_of_levels", "a
 DAY = timedelta(days=1)
 """The time whose records count for the share of dead letters."""
 MAX_DEAD_LETTER_RATIO = 0.1
-"""Of all who look, unless one is told otherwise: two limits would open an alarm and close it in turn."""
+"""Of all who look, unless --max_dead_letter_ratio is given: two limits would open an alarm and close it in turn."""
 KINDS = {
     State.FAILED.value: Kind.RUN_FAILED,
     State.REFUSED.value: Kind.RUN_FAILED,

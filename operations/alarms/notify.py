@@ -25,7 +25,8 @@ def notify(
 ) -> Sent:
     """Send the alarms that are new, and those that are over, in one notice; nothing if there is neither.
 
-    An alarm is over if it is not among them and `sees` says that it would be. `place` says where, in the title. Raises Unavailable if the notice is not taken: then the next check sends it.
+    An alarm is over if it is not among them and `sees` says that it would be. `place` says where, in the title.
+    Raises Unavailable if the notice is not taken: then the next check sends it.
     """
     known = notices.open()
     identities = {alarm.identity for alarm in alarms}

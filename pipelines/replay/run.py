@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
@@ -38,7 +39,7 @@ from transforms.progress import Progress
 from transforms.run import Run
 from transforms.run_state import RunState, registered
 
-__all__ = ["ReplaySettings", "run_replay", "tables_to_replay"]
+__all__ = ["ReplaySettings", "replay_of", "run_replay", "tables_to_replay"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,31 @@ def tables_to_replay(
     return possible
 
 
+def replay_of(settings: ReplaySettings, pinned: Sequence[Mapping[str, Any]]) -> Run:
+    """Return the run, which continues the one whose lines of the kind INPUT are `pinned`, if there are any.
+
+    Raises UsageError if that has chosen something else.
+    """
+    if any(line["pipeline"] != "replay" or line["detail"] != settings.detail() for line in pinned):
+        raise UsageError(
+            f"--run_id: run {settings.run_id} has chosen other dead letters or another patch; give a new name"
+        )
+    now = datetime.now(UTC)
+    return Run(
+        run_id=settings.run_id or f"replay-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        token=secrets.token_hex(8),
+        pipeline="replay",
+        started_at=pinned[0]["started_at"] if pinned else now,
+        project=settings.project,
+        location=settings.location,
+        operations_dataset=settings.operations_dataset,
+        processed=settings.processed,
+        dead_letters=settings.dead_letters,
+        max_record_bytes=settings.max_record_bytes,
+        max_dead_letter_ratio=1.0,  # what is refused again stays where it is
+    )
+
+
 def run_replay(
     settings: ReplaySettings,
     contracts: Mapping[str, Table],
@@ -130,25 +156,7 @@ def _prepare(
     ledger = LedgerTable(warehouse, settings.operations_dataset)
     lines = ledger.lines(settings.run_id, INPUT, RUN) if settings.run_id else []
     pinned = [line for line in lines if line["kind"] == INPUT]
-    detail = settings.detail()
-    if any(line["pipeline"] != "replay" or line["detail"] != detail for line in pinned):
-        raise UsageError(
-            f"--run_id: run {settings.run_id} has chosen other dead letters or another patch; give a new name"
-        )
-    now = datetime.now(UTC)
-    run = Run(
-        run_id=settings.run_id or f"replay-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-        token=secrets.token_hex(8),
-        pipeline="replay",
-        started_at=pinned[0]["started_at"] if pinned else now,
-        project=settings.project,
-        location=settings.location,
-        operations_dataset=settings.operations_dataset,
-        processed=settings.processed,
-        dead_letters=settings.dead_letters,
-        max_record_bytes=settings.max_record_bytes,
-        max_dead_letter_ratio=1.0,  # what is refused again stays where it is
-    )
+    run = replay_of(settings, pinned)
     finished = any(line["kind"] == RUN and line["state"] == State.DONE.value for line in lines)
     possible = tables_to_replay(settings, contracts, log)
     patches = settings.patches(possible)
@@ -168,7 +176,7 @@ def _prepare(
             )
         inputs = [InputFile(row["name"], f"{row['name']}.ndjson", row["size"], 0) for row in sizes]
         if inputs and not pinned:
-            ledger.record(run, INPUT, [{"detail": detail}])
+            ledger.record(run, INPUT, [{"detail": settings.detail()}])
     tables = {file.table: possible[file.table] for file in inputs}
     datasets = settings.selection.datasets(tables)
     for name, table in tables.items():

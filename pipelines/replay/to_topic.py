@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from connectors.bigquery.warehouse import Warehouse
 from connectors.bookkeeping.dataset import ensure_operations
@@ -16,10 +14,9 @@ from connectors.sinks.send_letters import SendLetters
 from contracts.changes import takes_updates
 from contracts.errors import UsageError
 from contracts.table import Table
-from pipelines.replay.run import ReplaySettings, tables_to_replay
+from pipelines.replay.run import ReplaySettings, replay_of, tables_to_replay
 from pipelines.runs.availability import wait_for_bigquery
 from transforms.ledger import State
-from transforms.run import Run
 
 __all__ = ["SentToTopic", "check_topic", "send_to_topic"]
 
@@ -75,25 +72,9 @@ def send_to_topic(settings: ReplaySettings, contracts: Mapping[str, Table], log:
     ensure_operations(warehouse, settings.operations_dataset)
     ((name, table),) = tables_to_replay(settings, contracts, log).items()
     config = check_topic(settings, table, warehouse)
-    ledger, now = LedgerTable(warehouse, settings.operations_dataset), datetime.now(UTC)
+    ledger = LedgerTable(warehouse, settings.operations_dataset)
     lines = ledger.lines(settings.run_id, INPUT) if settings.run_id else []
-    if any(line["pipeline"] != "replay" or line["detail"] != settings.detail() for line in lines):
-        raise UsageError(
-            f"--run_id: run {settings.run_id} has chosen other dead letters or another patch; give a new name"
-        )
-    run = Run(
-        run_id=settings.run_id or f"replay-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-        token=secrets.token_hex(8),
-        pipeline="replay",
-        started_at=lines[0]["started_at"] if lines else now,
-        project=settings.project,
-        location=settings.location,
-        operations_dataset=settings.operations_dataset,
-        processed="",
-        dead_letters="",
-        max_record_bytes=settings.max_record_bytes,
-        max_dead_letter_ratio=1.0,
-    )
+    run = replay_of(settings, lines)
     if not lines:
         ledger.record(run, INPUT, [{"detail": settings.detail()}])
     selection.pin(warehouse, settings.operations_dataset, run.run_id, {name: table})
